@@ -1,0 +1,2 @@
+//! The host daemon.
+fn main() {}

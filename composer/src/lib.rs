@@ -1,0 +1,5 @@
+//! The composer: `Manifest -> Lock -> Packages -> Rootfs -> Commit`, each arrow one function in a
+//! file of its own, and the verbs of `keelson` over them in [`cli`].
+
+pub mod cli;
+pub mod manifest;

@@ -1,0 +1,2 @@
+//! The build-machine program.
+fn main() {}
