@@ -1,1 +1,28 @@
-//! The verbs of `keelson`, one file each.
+//! The verbs of `keelson`, one file each; this file only names and dispatches them.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Compose immutable container hosts from Debian packages, make disks of them, and run them.
+#[derive(Parser)]
+#[command(name = "keelson", version, propagate_version = true)]
+pub struct Cli {
+    /// Say more; twice says everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What `keelson` can do.
+#[derive(Subcommand)]
+pub enum Verb {}
+
+impl Verb {
+    /// Runs the verb; the exit code is 0 only when it did what it was asked.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self {}
+    }
+}
