@@ -1,0 +1,47 @@
+//! Owns progress bars: on a terminal only, on standard error, and silent everywhere else.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Makes progress bars, or bars that show nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    visible: bool,
+}
+
+impl Progress {
+    /// Bars when standard error is a terminal.
+    pub fn on_terminal() -> Self {
+        Self { visible: std::io::stderr().is_terminal() }
+    }
+
+    /// A bar over `total` bytes.
+    pub fn bytes(&self, title: &'static str, total: u64) -> ProgressBar {
+        self.bar(title, total, "{msg:22} {bar:32} {bytes}/{total_bytes} {eta}")
+    }
+
+    /// A bar over `total` things.
+    pub fn count(&self, title: &'static str, total: u64) -> ProgressBar {
+        self.bar(title, total, "{msg:22} {bar:32} {pos}/{len}")
+    }
+
+    /// A line for a step whose length is not known, with the time it has taken.
+    pub fn step(&self, title: &'static str) -> ProgressBar {
+        let bar = self.bar(title, 0, "{msg:22} {spinner} {elapsed}");
+        if self.visible {
+            bar.enable_steady_tick(Duration::from_millis(120));
+        }
+        bar
+    }
+
+    fn bar(&self, title: &'static str, total: u64, template: &str) -> ProgressBar {
+        let target = if self.visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.with_message(title)
+    }
+}
