@@ -1,6 +1,25 @@
 //! Owns the manifest: what a host is made of, validated and with its includes merged in. The rest
 //! of the composer sees only [`Manifest`]; what a person writes is parsed strictly elsewhere in
-//! this module.
+//! this module: text -> `raw` -> (`validate`) -> one `Layer` a file -> (`include`) -> (`finish`) ->
+//! [`Manifest`].
+
+mod digest;
+mod error;
+mod files;
+mod finish;
+mod include;
+mod load;
+mod parse;
+mod raw;
+mod source;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use error::{ManifestError, Problem};
+pub use files::{Entry, EntryKind};
+pub use load::load;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,7 +66,7 @@ pub struct Manifest {
     pub hostname: Option<String>,
     /// Fields set in `os-release`.
     pub os_release: BTreeMap<String, String>,
-    /// Dracut modules, drivers and compression for the initramfs.
+    /// Dracut modules and drivers of the initramfs.
     pub initramfs: Initramfs,
     /// URL hosts update from.
     pub update_url: Option<String>,
@@ -73,7 +92,9 @@ pub enum VersionRule {
 pub struct Repository {
     /// Short name used in the lock and in messages, `trixie`, `trixie-security`.
     pub name: String,
-    /// Where it is; `None` is the Debian mirror setting.
+    /// The archive on the Debian mirror, `debian` or `debian-security`; means nothing with `uri`.
+    pub archive: String,
+    /// Where it is; `None` is `archive` on the Debian mirror of the composer's settings.
     pub uri: Option<String>,
     /// `trixie`.
     pub suite: String,
@@ -92,7 +113,7 @@ pub struct FileCopy {
     pub source: Option<PathBuf>,
     /// Its text, written in the manifest itself.
     pub content: Option<String>,
-    /// Where it goes, `/etc/motd`.
+    /// Where it goes, `/etc/motd`; of a folder, where its content goes.
     pub target: String,
     /// Permission bits of files; `None` keeps the source's executable bit (0644 or 0755).
     pub mode: Option<u32>,
