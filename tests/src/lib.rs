@@ -1,15 +1,17 @@
 //! What the tests share: small trees ([`tree`]), Debian archives ([`deb`]), signed APT repositories
 //! ([`apt`], [`gpg`]), a web server that can be told to stall ([`http`]), OSTree repositories that
-//! went wrong in some way ([`repo`]), the built `keelson` ([`keelson`]), and the default host in two
-//! versions, composed once a checkout and shared by all tests ([`host`]).
+//! went wrong in some way ([`repo`]), the built `keelson` ([`keelson`]), a little world of all these
+//! to compose in ([`archive`]), and the shipped hosts in two versions, composed once a checkout and
+//! shared by all tests ([`host`]).
 //!
 //! Stock tools are the judges wherever there is one: archives come from `dpkg-deb`, indexes from
 //! `apt-ftparchive`, signatures from `gpg`, and repositories are read back by `ostree`.
 
 pub mod apt;
+pub mod archive;
 pub mod deb;
 pub mod gpg;
-
+pub mod host;
 pub mod http;
 pub mod keelson;
 pub mod paths;

@@ -1,0 +1,147 @@
+//! Owns the shipped hosts in two versions, composed once and kept in the cache: a second run, or a
+//! second test, finds them there. The second version has one package more, [`EXTRA`].
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow};
+use keelson_common::command::CommandExt;
+
+use crate::deb::Deb;
+use crate::keelson::{Composed, Keelson, finish, signing_home};
+use crate::{paths, repo};
+
+/// The package that only the second version has.
+pub const EXTRA: &str = "keelson-fixture";
+
+/// A program of [`EXTRA`], prints `fixture 1.0`.
+pub const EXTRA_PROGRAM: &str = "/usr/bin/keelson-fixture";
+
+/// A conffile of [`EXTRA`].
+pub const EXTRA_CONFFILE: &str = "/etc/keelson-fixture.conf";
+
+/// A file in `/etc` that the maintainer script of [`EXTRA`] writes.
+pub const EXTRA_SCRIPTED: &str = "/etc/keelson-fixture.made";
+
+/// A folder in `/var` that [`EXTRA`] ships.
+pub const EXTRA_STATE: &str = "/var/lib/keelson-fixture";
+
+/// A commit and the repository it is the newest of.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// The repository, with the shared cache and signing key.
+    pub keelson: Keelson,
+    /// The manifest it was composed of.
+    pub manifest: PathBuf,
+    /// The commit.
+    pub composed: Composed,
+}
+
+/// A shipped host and its successor.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Of the manifest as it is shipped.
+    pub v1: Version,
+    /// With [`EXTRA`] added; its repository also holds the first.
+    pub v2: Version,
+    folder: PathBuf,
+}
+
+/// The default host, `manifests/host.toml`.
+pub fn default_host() -> Result<&'static Host> {
+    static HOST: OnceLock<Result<Host, String>> = OnceLock::new();
+    once(&HOST, "host")
+}
+
+/// The smallest host, `manifests/minimal.toml`.
+pub fn minimal_host() -> Result<&'static Host> {
+    static HOST: OnceLock<Result<Host, String>> = OnceLock::new();
+    once(&HOST, "minimal")
+}
+
+fn once(cell: &'static OnceLock<Result<Host, String>>, name: &str) -> Result<&'static Host> {
+    let host = cell.get_or_init(|| Host::compose(name).map_err(|error| format!("{error:#}")));
+    host.as_ref().map_err(|error| anyhow!("no {name} to test with: {error}"))
+}
+
+impl Host {
+    fn compose(name: &str) -> Result<Self> {
+        let folder = paths::scratch(name)?;
+        let _lock = paths::lock(name)?;
+        let keelson = |version: &str| Keelson {
+            repo: folder.join(version).join("repo"),
+            cache: paths::cache(),
+            gnupg: signing_home(),
+        };
+        let manifest = paths::manifest(&format!("{name}.toml"));
+        let first = keelson("v1");
+        let v1 = Version { composed: first.compose(&manifest)?, keelson: first, manifest };
+        let second = keelson("v2");
+        if parent(&second, &v1.composed.reference).as_deref() != Some(&v1.composed.checksum) {
+            fs::create_dir_all(folder.join("v2"))?;
+            repo::link_copy(&v1.keelson.repo, &second.repo)?;
+        }
+        let manifest = successor(&v1, &folder.join("v2"))?;
+        let v2 = Version { composed: second.compose(&manifest)?, keelson: second, manifest };
+        Ok(Self { v1, v2, folder })
+    }
+
+    /// The ref of both versions.
+    pub fn reference(&self) -> &str {
+        &self.v1.composed.reference
+    }
+
+    /// A disk of the first version, made when there is none yet.
+    pub fn disk(&self) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{}.qcow2", self.v1.composed.checksum));
+        let _lock = paths::lock("disk")?;
+        if !path.exists() {
+            let keelson = &self.v1.keelson;
+            let mut command = keelson.command(&["image", "--format", "qcow2", "--repo"])?;
+            let unfinished = path.with_extension("unfinished");
+            command.arg(&keelson.repo).arg("-o").arg(&unfinished).arg(self.reference());
+            finish(&mut command)?.expect(0)?;
+            fs::rename(&unfinished, &path)?;
+        }
+        Ok(path)
+    }
+
+    /// A folder for repositories made of this host's.
+    pub fn variant(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// The parent of the newest commit; `None` when there is none.
+fn parent(keelson: &Keelson, reference: &str) -> Option<String> {
+    repo::rev_parse(&keelson.repo, &format!("{reference}^")).ok()
+}
+
+/// Writes the manifest of the second version: all of the first, and [`EXTRA`] from a local folder.
+fn successor(first: &Version, folder: &std::path::Path) -> Result<PathBuf> {
+    let local = folder.join("local");
+    extra().build(&local)?;
+    let (path, lock) = (folder.join("next.toml"), folder.join("next.lock"));
+    let text = format!(
+        "include = [\"{}\"]\nlocal = [\"{}\"]\npackages = [\"{EXTRA}\"]\n",
+        first.manifest.display(),
+        local.display()
+    );
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    if !lock.exists() {
+        first.keelson.command(&["lock"])?.arg("--cache").arg(&first.keelson.cache).arg(&path).run()?;
+    }
+    Ok(path)
+}
+
+fn extra() -> Deb {
+    Deb::new(EXTRA, "1.0")
+        .field("Depends", "dash")
+        .tree(&format!("f 0755 {EXTRA_PROGRAM} #!/bin/sh\\necho fixture 1.0\\n"))
+        .tree(&format!("f 0644 {EXTRA_CONFFILE} answer = 42\\n"))
+        .tree(&format!("d 0750 {EXTRA_STATE}"))
+        .tree("z 0644 /usr/share/keelson-fixture/one 100000")
+        .tree("z 0644 /usr/share/keelson-fixture/two 200000")
+        .script("postinst", &format!("if [ \"$1\" = configure ]; then echo made > {EXTRA_SCRIPTED}; fi"))
+}
