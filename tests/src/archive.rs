@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
+use keelson_common::command::CommandExt;
 use tempfile::TempDir;
 
 use crate::apt::{AptRepository, SUITE};
@@ -49,6 +51,20 @@ impl Archive {
     /// The test's folder.
     pub fn folder(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Copies the OSTree repository to `to`, and uses it there from now on.
+    pub fn move_repository(&mut self, to: &Path) -> Result<()> {
+        Command::new("cp").arg("-a").args([&self.keelson.repo, to]).run()?;
+        self.keelson.repo = to.to_owned();
+        Ok(())
+    }
+
+    /// `keelson` with a copy of the OSTree repository, called `name`.
+    pub fn copy_of_repository(&self, name: &str) -> Result<Keelson> {
+        let repo = self.folder().join(name);
+        Command::new("cp").arg("-a").args([&self.keelson.repo, &repo]).run()?;
+        Ok(Keelson { repo, ..self.keelson.clone() })
     }
 
     /// Writes `demo.toml`, which installs `packages` (TOML, `"a", "b"`) from the test's repository;
