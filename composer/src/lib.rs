@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod deb;
 pub mod fetch;
+pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod progress;
