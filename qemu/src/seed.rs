@@ -1,0 +1,78 @@
+//! Owns cloud-init's NoCloud seed: a small ISO labelled `cidata`, made by `xorriso`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use keelson_common::command::CommandExt;
+
+use crate::error::Error;
+
+/// A seed's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// A new one makes cloud-init configure the host anew.
+    pub instance: String,
+    /// The host's name.
+    pub hostname: String,
+    /// The user-data document.
+    pub user_data: String,
+}
+
+impl Seed {
+    /// A host with the user `keelson`, who may do everything by `sudo` and logs in by that key.
+    pub fn with_key(public: &str) -> Self {
+        let user_data = format!(
+            "#cloud-config\n\
+             users:\n\
+             - name: keelson\n  \
+               gecos: Keelson\n  \
+               shell: /bin/bash\n  \
+               lock_passwd: true\n  \
+               sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n  \
+               ssh_authorized_keys:\n  \
+               - {public}\n"
+        );
+        Self { instance: uuid::Uuid::new_v4().to_string(), hostname: "keelson".into(), user_data }
+    }
+
+    /// Writes the ISO to `file`.
+    pub fn write(&self, file: &Path) -> Result<(), Error> {
+        let dir = tempfile::tempdir().map_err(Error::io("write to", std::env::temp_dir()))?;
+        let meta = format!("instance-id: {}\nlocal-hostname: {}\n", self.instance, self.hostname);
+        for (name, content) in [("meta-data", &meta), ("user-data", &self.user_data)] {
+            let path = dir.path().join(name);
+            fs::write(&path, content).map_err(Error::io("write", path))?;
+        }
+        Command::new("xorriso")
+            .args(["-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o"])
+            .args([file, dir.path()])
+            .run()
+            .map_err(|source| Error::Command { what: "cannot make a cloud-init seed (apt install xorriso)", source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_data_is_yaml_with_the_key() {
+        let seed = Seed::with_key("ssh-ed25519 AAAA me");
+        let lines: Vec<&str> = seed.user_data.lines().collect();
+        assert_eq!(lines[0], "#cloud-config");
+        assert_eq!(lines[2..4], ["- name: keelson", "  gecos: Keelson"]);
+        assert_eq!(lines[7..], ["  ssh_authorized_keys:", "  - ssh-ed25519 AAAA me"]);
+    }
+
+    #[test]
+    fn the_iso_carries_cloud_inits_label() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("seed.iso");
+        Seed::with_key("ssh-ed25519 AAAA me").write(&file).unwrap();
+        let iso = fs::read(&file).unwrap();
+        // The primary volume descriptor is sector 16; its volume name is at byte 40.
+        assert_eq!(&iso[16 * 2048..][1..6], b"CD001");
+        assert_eq!(&iso[16 * 2048..][40..46], b"cidata");
+    }
+}
