@@ -1,5 +1,7 @@
 //! The verbs of `keelson`, one file each; this file only names and dispatches them.
 
+mod show;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -18,11 +20,16 @@ pub struct Cli {
 
 /// What `keelson` can do.
 #[derive(Subcommand)]
-pub enum Verb {}
+#[expect(missing_docs, reason = "a verb's help is the documentation of its Args")]
+pub enum Verb {
+    Show(show::Args),
+}
 
 impl Verb {
     /// Runs the verb; the exit code is 0 only when it did what it was asked.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {}
+        match self {
+            Verb::Show(args) => show::run(args),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! taking things out of what lies below (`[drop]`).
 //!
 //! Lists add up; an item of the same key (a package's name, a file's target, a unit, an account)
-//! and every scalar is the upper layer's. Of two included files the later one is the upper.
+//! and every scalar is the upper layer's. Folders to copy always add up. Of two included files the later one is the upper.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ impl Layer {
             packages: merge(self.packages, upper.packages, |text| package_name(text).to_owned()),
             exclude: merge(self.exclude, upper.exclude, String::clone),
             kargs: merge(self.kargs, upper.kargs, String::clone),
-            files: merge(self.files, upper.files, |file| file.target.clone()),
+            files: merge(self.files, upper.files, file_key),
             users: merge(self.users, upper.users, |user| user.name.clone()),
             groups: merge(self.groups, upper.groups, |group| group.name.clone()),
             units: merge(self.units, upper.units, |(unit, _)| unit.clone()),
@@ -123,6 +123,14 @@ pub struct Drops {
 /// `containerd` of `containerd=1.7` or `containerd/trixie-backports`.
 pub fn package_name(text: &str) -> &str {
     text.split(['=', '/']).next().unwrap_or(text)
+}
+
+/// A file takes the place of the one with its target; folders add up, whatever they are copied to.
+pub fn file_key(file: &FileCopy) -> String {
+    match &file.source {
+        Some(folder) if folder.is_dir() => format!("{} (from {})", file.target, folder.display()),
+        _ => file.target.clone(),
+    }
 }
 
 fn script_name(script: &Script) -> String {

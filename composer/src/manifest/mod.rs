@@ -52,7 +52,7 @@ pub struct Manifest {
     pub exclude: Vec<String>,
     /// Whether recommended packages are installed too.
     pub recommends: bool,
-    /// Files and folders to copy in.
+    /// Files and folders to copy in, in this order: a later one writes over an earlier one.
     pub files: Vec<FileCopy>,
     /// systemd units by what is done to them.
     pub units: Units,

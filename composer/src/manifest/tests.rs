@@ -223,3 +223,22 @@ fn the_digest_covers_content_and_not_the_place() {
     fs::write(two.path().join("m.toml"), top.replace("hello", "bye")).unwrap();
     assert_ne!(digest(&two), before);
 }
+
+#[test]
+fn folders_with_one_target_add_up() {
+    let top = "include = ['base.toml']\n[[file]]\ntarget = '/'\nsource = 'top'\n";
+    let base = format!("{BASE}[[file]]\ntarget = '/'\nsource = 'base'\n");
+    let manifest = good(&[("base.toml", &base), ("m.toml", top), ("base/etc/x", "1"), ("top/etc/x", "2")]);
+    let targets: Vec<&str> = manifest.files.iter().map(|file| file.target.as_str()).collect();
+    assert_eq!(targets, ["/etc/motd", "/", "/"]);
+    assert!(manifest.files[2].source.as_ref().is_some_and(|source| source.ends_with("top")));
+}
+
+#[test]
+fn the_manifests_we_ship_load() {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
+    let names = ["minimal", "host"].map(|name| load(&manifests.join(name).with_extension("toml")).unwrap().name);
+    assert_eq!(names, ["keelson-minimal", "keelson-host"]);
+    let error = load(&manifests.join("base.toml")).unwrap_err().to_string();
+    assert!(error.contains("the key `name` is missing"), "{error}");
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::error::Problem;
-use super::include::{Drops, InitramfsState, Layer, UnitState, package_name};
+use super::include::{Drops, InitramfsState, Layer, UnitState, file_key, package_name};
 use super::raw::{Raw, RawDrop, RawFile, RawGroup, RawRepository, RawScript, RawUser, RawVersion, Text};
 use super::source::{Site, Sited, Source};
 use super::syntax::{self, Checked};
@@ -60,7 +60,7 @@ impl Validator<'_> {
         };
         self.once(&layer.repositories, "repository", |repository| repository.name.clone());
         self.once(&layer.packages, "package", |text| package_name(text).to_owned());
-        self.once(&layer.files, "target", |file| file.target.clone());
+        self.once(&layer.files, "target", file_key);
         self.once(&layer.users, "user", |user| user.name.clone());
         self.once(&layer.groups, "group", |group| group.name.clone());
         self.once(&layer.units, "unit", |(unit, _)| unit.clone());
