@@ -161,6 +161,12 @@ impl Serve {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Its port, which a guest of QEMU's user network finds at 10.0.2.2.
+    pub fn port(&self) -> Result<u16> {
+        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.with_context(|| format!("no port in {}", self.url))
+    }
 }
 
 /// The first address in what the server prints before it waits for clients.

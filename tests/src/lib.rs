@@ -2,7 +2,7 @@
 //! ([`apt`], [`gpg`]), a web server that can be told to stall ([`http`]), OSTree repositories that
 //! went wrong in some way ([`repo`]), the built `keelson` ([`keelson`]), a little world of all these
 //! to compose in ([`archive`]), and the shipped hosts in two versions, composed once a checkout and
-//! shared by all tests ([`host`]).
+//! shared by all tests ([`host`]), and a virtual machine that runs one ([`guest`]).
 //!
 //! Stock tools are the judges wherever there is one: archives come from `dpkg-deb`, indexes from
 //! `apt-ftparchive`, signatures from `gpg`, and repositories are read back by `ostree`.
@@ -11,6 +11,7 @@ pub mod apt;
 pub mod archive;
 pub mod deb;
 pub mod gpg;
+pub mod guest;
 pub mod host;
 pub mod http;
 pub mod keelson;

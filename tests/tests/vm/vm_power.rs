@@ -1,0 +1,63 @@
+//! The default host loses power in the middle of a pull and in the middle of staging; each time it
+//! boots as it was, and in the end it is upgraded.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use keelson_qemu::machine::Firmware;
+use keelson_tests::guest::Guest;
+use keelson_tests::host::{self, EXTRA_PROGRAM, Host};
+use keelson_tests::http::{Server, Stall};
+use keelson_tests::repo;
+
+#[test]
+fn survives_power_cuts() -> Result<()> {
+    let host = host::default_host()?;
+    let mut guest = Guest::boot(&host.disk()?, Firmware::Bios)?;
+    guest.healthy()?;
+    guest.sh("echo data > /var/lib/mine && sync")?;
+    cut_in_the_middle_of_a_pull(&mut guest, host)?;
+    cut_in_the_middle_of_staging(&mut guest, host)?;
+    let serve = host.v2.keelson.serve()?;
+    guest.update_from(serve.port()?)?;
+    guest.sh("keelctl upgrade --yes")?;
+    guest.reboot()?;
+    ensure!(guest.commits()?[0].as_ref() == Some(&host.v2.composed.checksum), "{}", guest.status()?);
+    guest.sh(EXTRA_PROGRAM)?;
+    // Every object of both deployments is whole.
+    guest.sh("ostree fsck --quiet")?;
+    Ok(())
+}
+
+/// Nothing but the first version is there, and what was in `/var` is.
+fn as_it_was(guest: &mut Guest, host: &Host) -> Result<()> {
+    let first = Some(host.v1.composed.checksum.clone());
+    ensure!(guest.commits()? == [first, None, None], "{}", guest.status()?);
+    ensure!(guest.sh("cat /var/lib/mine")? == "data", "data in /var is lost");
+    Ok(())
+}
+
+fn cut_in_the_middle_of_a_pull(guest: &mut Guest, host: &Host) -> Result<()> {
+    let objects = host.variant("objects");
+    repo::without_deltas(&host.v2.keelson.repo, &objects)?;
+    let server = Server::stalling(&objects, Stall { path: "/objects/", after: 12 })?;
+    guest.update_from(server.port())?;
+    guest.sh("systemd-run --unit=cut-pull keelctl upgrade --yes")?;
+    ensure!(server.wait_stalled(Duration::from_secs(180)), "only {:?} was asked for", server.requests());
+    guest.power_cut()?;
+    as_it_was(guest, host)
+}
+
+fn cut_in_the_middle_of_staging(guest: &mut Guest, host: &Host) -> Result<()> {
+    let server = Server::start(&host.v2.keelson.repo)?;
+    guest.update_from(server.port())?;
+    guest.sh("systemd-run --unit=cut-stage keelctl upgrade --yes")?;
+    // Stops the agent once the new deployment's files begin to appear: half-way, for certain.
+    let folder = format!("/ostree/deploy/keelson/deploy/{}.0", host.v2.composed.checksum);
+    guest.sh(&format!(
+        "for i in $(seq 2400); do test -d {folder}/usr && break; sleep 0.05; done; \
+         systemctl kill --signal=STOP keeld; test -d {folder}/usr && test ! -e /run/ostree/staged-deployment"
+    ))?;
+    guest.power_cut()?;
+    as_it_was(guest, host)
+}
