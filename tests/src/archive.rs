@@ -14,7 +14,7 @@ use crate::apt::{AptRepository, SUITE};
 use crate::deb::Deb;
 use crate::gpg::Key;
 use crate::http::Server;
-use crate::keelson::{Keelson, Run, finish};
+use crate::keelson::{Keelson, Run};
 use crate::repo::{self, ostree};
 use crate::tree;
 
@@ -91,13 +91,7 @@ impl Archive {
 
     /// As [`Archive::refuses`], of `keelson lock`.
     pub fn refuses_to_lock(&self, manifest: &Path, words: &[&str]) -> Result<()> {
-        self.unharmed_after(self.lock(manifest)?, words)
-    }
-
-    /// Runs `keelson lock MANIFEST`.
-    pub fn lock(&self, manifest: &Path) -> Result<Run> {
-        let mut command = self.keelson.command(&["lock", "--cache"])?;
-        finish(command.arg(&self.keelson.cache).arg(manifest))
+        self.unharmed_after(self.keelson.lock(&[], manifest)?, words)
     }
 
     fn unharmed_after(&self, run: Run, words: &[&str]) -> Result<()> {

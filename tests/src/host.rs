@@ -2,11 +2,10 @@
 //! second test, finds them there. The second version has one package more, [`EXTRA`].
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, anyhow};
-use keelson_common::command::CommandExt;
+use anyhow::{Result, anyhow};
 
 use crate::deb::Deb;
 use crate::keelson::{Composed, Keelson, finish, signing_home};
@@ -69,21 +68,8 @@ impl Host {
     fn compose(name: &str) -> Result<Self> {
         let folder = paths::scratch(name)?;
         let _lock = paths::lock(name)?;
-        let keelson = |version: &str| Keelson {
-            repo: folder.join(version).join("repo"),
-            cache: paths::cache(),
-            gnupg: signing_home(),
-        };
-        let manifest = paths::manifest(&format!("{name}.toml"));
-        let first = keelson("v1");
-        let v1 = Version { composed: first.compose(&manifest)?, keelson: first, manifest };
-        let second = keelson("v2");
-        if parent(&second, &v1.composed.reference).as_deref() != Some(&v1.composed.checksum) {
-            fs::create_dir_all(folder.join("v2"))?;
-            repo::link_copy(&v1.keelson.repo, &second.repo)?;
-        }
-        let manifest = successor(&v1, &folder.join("v2"))?;
-        let v2 = Version { composed: second.compose(&manifest)?, keelson: second, manifest };
+        let (v1, v2) = (first(&folder.join("v1"), name)?, folder.join("v2"));
+        let v2 = second(&v2, &v1)?;
         Ok(Self { v1, v2, folder })
     }
 
@@ -113,26 +99,50 @@ impl Host {
     }
 }
 
-/// The parent of the newest commit; `None` when there is none.
-fn parent(keelson: &Keelson, reference: &str) -> Option<String> {
-    repo::rev_parse(&keelson.repo, &format!("{reference}^")).ok()
+/// The shipped manifest under a lock of today's packages, always the first commit of its repository.
+fn first(folder: &Path, name: &str) -> Result<Version> {
+    fs::create_dir_all(folder)?;
+    let manifest = folder.join(format!("{name}.toml"));
+    let include = paths::manifest(&format!("{name}.toml"));
+    fs::write(&manifest, format!("include = [\"{}\"]\n", include.display()))?;
+    let keelson = keelson(folder);
+    let mut composed = keelson.compose_locked(&manifest)?;
+    if parent(&keelson, &composed).is_some() {
+        fs::remove_dir_all(&keelson.repo)?;
+        composed = keelson.compose(&manifest)?;
+    }
+    Ok(Version { keelson, manifest, composed })
 }
 
-/// Writes the manifest of the second version: all of the first, and [`EXTRA`] from a local folder.
-fn successor(first: &Version, folder: &std::path::Path) -> Result<PathBuf> {
-    let local = folder.join("local");
+/// All of the first version, and [`EXTRA`] from a local folder, as the commit after it.
+fn second(folder: &Path, first: &Version) -> Result<Version> {
+    let (keelson, local) = (keelson(folder), folder.join("local"));
     extra().build(&local)?;
-    let (path, lock) = (folder.join("next.toml"), folder.join("next.lock"));
-    let text = format!(
-        "include = [\"{}\"]\nlocal = [\"{}\"]\npackages = [\"{EXTRA}\"]\n",
-        first.manifest.display(),
-        local.display()
-    );
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    if !lock.exists() {
-        first.keelson.command(&["lock"])?.arg("--cache").arg(&first.keelson.cache).arg(&path).run()?;
+    let manifest = folder.join("next.toml");
+    let include = first.manifest.display();
+    let text = format!("include = [\"{include}\"]\nlocal = [\"{}\"]\npackages = [\"{EXTRA}\"]\n", local.display());
+    fs::write(&manifest, text)?;
+    // Locked anew together with the first, so that the two differ in one package and nothing else.
+    let (locked, made_for) = (first.manifest.with_extension("lock"), folder.join("first.lock"));
+    if fs::read(&locked)? != fs::read(&made_for).unwrap_or_default() {
+        fs::copy(&locked, manifest.with_extension("lock"))?;
+        keelson.lock(&[], &manifest)?.expect(0)?;
+        fs::copy(&locked, &made_for)?;
     }
-    Ok(path)
+    if parent(&keelson, &first.composed).as_deref() != Some(&first.composed.checksum) {
+        repo::link_copy(&first.keelson.repo, &keelson.repo)?;
+    }
+    let composed = keelson.compose(&manifest)?;
+    Ok(Version { keelson, manifest, composed })
+}
+
+fn keelson(folder: &Path) -> Keelson {
+    Keelson { repo: folder.join("repo"), cache: paths::cache(), gnupg: signing_home() }
+}
+
+/// The parent of the newest commit; `None` when there is none.
+fn parent(keelson: &Keelson, composed: &Composed) -> Option<String> {
+    repo::rev_parse(&keelson.repo, &format!("{}^", composed.reference)).ok()
 }
 
 fn extra() -> Deb {

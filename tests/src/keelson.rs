@@ -103,8 +103,27 @@ impl Keelson {
 
     /// Composes, which must succeed.
     pub fn compose(&self, manifest: &Path) -> Result<Composed> {
-        let run = self.try_compose(manifest)?.expect(0)?;
-        composed(&run.json()?).with_context(|| format!("a field is missing in {}", run.stdout))
+        read(self.try_compose(manifest)?)
+    }
+
+    /// Runs `keelson lock OPTIONS MANIFEST` to its end, whichever it is.
+    pub fn lock(&self, options: &[&str], manifest: &Path) -> Result<Run> {
+        let mut command = self.command(&["lock"])?;
+        finish(command.args(options).arg("--cache").arg(&self.cache).arg(manifest))
+    }
+
+    /// Composes under the lock there is, with the workspace's own packages as they are built now.
+    /// Where there is none, or it no longer fits, it is made anew.
+    pub fn compose_locked(&self, manifest: &Path) -> Result<Composed> {
+        if self.lock(&["--local"], manifest)?.code != Some(0) {
+            self.lock(&[], manifest)?.expect(0)?;
+        }
+        let run = self.try_compose(manifest)?;
+        if run.code == Some(0) || !run.stderr.contains("keelson lock") {
+            return read(run);
+        }
+        self.lock(&[], manifest)?.expect(0)?;
+        self.compose(manifest)
     }
 
     /// Starts `keelson serve` at a free loopback port.
@@ -128,6 +147,11 @@ pub fn finish(command: &mut Command) -> Result<Run> {
         stdout: String::from_utf8(output.stdout).context("standard output is not UTF-8")?,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+fn read(run: Run) -> Result<Composed> {
+    let run = run.expect(0)?;
+    composed(&run.json()?).with_context(|| format!("a field is missing in {}", run.stdout))
 }
 
 fn composed(document: &Value) -> Option<Composed> {

@@ -1,6 +1,7 @@
 //! What a second compose gives: nothing when nothing changed, the same commit in another folder,
 //! and one package more in the second version.
 
+use std::fs;
 use std::process::Command;
 
 use keelson_common::command::CommandExt;
@@ -23,10 +24,13 @@ fn nothing_changed_makes_no_commit() {
 fn same_lock_in_another_folder_is_the_same_commit() {
     let version = &host::default_host().unwrap().v1;
     let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
     Command::new("cp").arg("-a").arg(paths::workspace().join("manifests")).arg(dir.path()).run().unwrap();
     // Manifests name the workspace's own packages by a path relative to themselves.
-    std::os::unix::fs::symlink(paths::workspace().join("target"), dir.path().join("target")).unwrap();
-    let composed = Keelson::cold(dir.path()).compose(&dir.path().join("manifests/host.toml")).unwrap();
+    std::os::unix::fs::symlink(paths::workspace().join("target"), at("target")).unwrap();
+    fs::write(at("same.toml"), "include = [\"manifests/host.toml\"]\n").unwrap();
+    fs::copy(version.manifest.with_extension("lock"), at("same.lock")).unwrap();
+    let composed = Keelson::cold(dir.path()).compose(&at("same.toml")).unwrap();
     assert!(composed.changed);
     assert_eq!(composed.checksum, version.composed.checksum);
 }

@@ -20,7 +20,7 @@ fn world(debs: &[Deb], packages: &str) -> (Archive, PathBuf) {
     let mut archive = Archive::new(debs).unwrap();
     archive.keelson.cache = paths::cache();
     let manifest = archive.manifest(packages, DEBIAN).unwrap();
-    archive.lock(&manifest).unwrap().expect(0).unwrap();
+    archive.keelson.lock(&[], &manifest).unwrap().expect(0).unwrap();
     (archive, manifest)
 }
 

@@ -88,7 +88,7 @@ fn index_that_is_not_the_signed_one() {
 fn after_the_lock(change: impl FnOnce(&std::path::Path), words: &[&str]) {
     let archive = demo();
     let manifest = archive.manifest("\"demo\"", "").unwrap();
-    archive.lock(&manifest).unwrap().expect(0).unwrap();
+    archive.keelson.lock(&[], &manifest).unwrap().expect(0).unwrap();
     change(&archive.repository.pool().join("demo_1.0_all.deb"));
     archive.refuses(&manifest, words).unwrap();
 }
