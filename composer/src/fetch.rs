@@ -31,8 +31,10 @@ pub enum FetchError {
         place: String,
     },
     /// What came is not what was locked.
-    #[error("{place} is not the {package} that is locked: its {what} is {found}, the lock has {expected}; \
-             the package was replaced or damaged, `keelson lock` accepts what there is now")]
+    #[error(
+        "{place} is not the {package} that is locked: its {what} is {found}, the lock has {expected}; \
+             the package was replaced or damaged, `keelson lock` accepts what there is now"
+    )]
     Differs {
         /// `name version`.
         package: String,
@@ -113,6 +115,25 @@ pub fn fetch(
             .map(|package| Fetched { package: package.clone(), path: store.path(package) })
             .collect()),
     }
+}
+
+/// Makes sure that local packages are still what was locked: a rebuilt one is an error, also while
+/// the store has the old one.
+pub fn check_local(lock: &Lock, manifest: &Manifest) -> Result<(), FetchError> {
+    for package in lock.packages.iter().filter(|package| package.origin == LOCAL) {
+        let Ok(path) = local_file(package, manifest) else { continue };
+        let (_, found) = measure(&path).map_err(|source| FetchError::Store { path: path.clone(), source })?;
+        if found != package.sha256 {
+            return Err(FetchError::Differs {
+                package: label(package),
+                place: path.display().to_string(),
+                what: "SHA-256",
+                found,
+                expected: package.sha256.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn next<'a, T>(queue: &Mutex<impl Iterator<Item = T>>, failure: &Mutex<Option<FetchError>>) -> Option<T>
@@ -228,8 +249,8 @@ fn source(package: &LockedPackage, manifest: &Manifest, settings: &Settings) -> 
         return local_file(package, manifest).map(Place::File);
     }
     let repository = manifest.repositories.iter().find(|repository| repository.name == package.origin);
-    let repository = repository
-        .ok_or_else(|| FetchError::Origin { package: label(package), origin: package.origin.clone() })?;
+    let repository =
+        repository.ok_or_else(|| FetchError::Origin { package: label(package), origin: package.origin.clone() })?;
     let url = format!("{}/{}", base_uri(repository, settings), package.file);
     match url.strip_prefix("file:") {
         Some(path) => Ok(Place::File(PathBuf::from(format!("/{}", path.trim_start_matches('/'))))),

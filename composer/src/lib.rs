@@ -2,11 +2,16 @@
 //! file of its own, and the verbs of `keelson` over them in [`cli`].
 
 pub mod cli;
+pub mod commit;
+pub mod compose;
 pub mod deb;
+pub mod diff;
 pub mod fetch;
 pub mod layout;
+pub mod lint;
 pub mod lock;
 pub mod manifest;
 pub mod progress;
 pub mod resolve;
+pub mod rootfs;
 pub mod settings;

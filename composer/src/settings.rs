@@ -23,11 +23,7 @@ impl Settings {
     /// which `debian/` and `debian-security/` are), `KEELSON_GNUPGHOME`.
     pub fn from_env(cache: &Path) -> Self {
         let mirror = env::var("KEELSON_MIRROR").unwrap_or_else(|_| PUBLIC_MIRROR.to_owned());
-        Self {
-            mirror: mirror.trim_end_matches('/').to_owned(),
-            cache: cache.to_owned(),
-            gnupg_home: gnupg_home(),
-        }
+        Self { mirror: mirror.trim_end_matches('/').to_owned(), cache: cache.to_owned(), gnupg_home: gnupg_home() }
     }
 }
 

@@ -1,10 +1,19 @@
 //! The verbs of `keelson`, one file each; this file only names and dispatches them.
 
+mod compose;
+mod diff;
+mod image;
+mod lock;
 mod show;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// The repository when none is named.
+pub const DEFAULT_REPO: &str = ".cache/repo";
+/// The cache folder when none is named.
+pub const DEFAULT_CACHE: &str = ".cache";
 
 /// Compose immutable container hosts from Debian packages, make disks of them, and run them.
 #[derive(Parser)]
@@ -22,6 +31,10 @@ pub struct Cli {
 #[derive(Subcommand)]
 #[expect(missing_docs, reason = "a verb's help is the documentation of its Args")]
 pub enum Verb {
+    Compose(compose::Args),
+    Diff(diff::Args),
+    Image(image::Args),
+    Lock(lock::Args),
     Show(show::Args),
 }
 
@@ -29,6 +42,10 @@ impl Verb {
     /// Runs the verb; the exit code is 0 only when it did what it was asked.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Verb::Compose(args) => compose::run(args),
+            Verb::Diff(args) => diff::run(args),
+            Verb::Image(args) => image::run(args),
+            Verb::Lock(args) => lock::run(args),
             Verb::Show(args) => show::run(args),
         }
     }

@@ -44,12 +44,14 @@ pub struct ControlArchive {
     pub control: Control,
     /// Maintainer scripts, `conffiles`, `triggers`, `md5sums`, ...: mode and content by name.
     pub members: BTreeMap<String, (u32, Vec<u8>)>,
+    /// When the package was built, seconds since the epoch.
+    pub built: u64,
 }
 
 impl ControlArchive {
     /// Reads the control part of `path`.
     pub fn read(path: &Path) -> Result<Self, DebError> {
-        let mut members = with_member(path, "control.tar", |mut tar| {
+        let (built, mut members) = with_member(path, "control.tar", |built, mut tar| {
             let mut members = BTreeMap::new();
             for entry in tar.entries()? {
                 let mut entry = entry?;
@@ -60,14 +62,14 @@ impl ControlArchive {
                     members.insert(name, (entry.header().mode()? & 0o777, content));
                 }
             }
-            Ok(members)
+            Ok((built, members))
         })?;
         let (_, text) = members
             .remove("control")
             .ok_or_else(|| DebError::Missing { path: path.to_owned(), member: "control file" })?;
         let control = Control::parse(&String::from_utf8_lossy(&text))
             .map_err(|source| DebError::Control { path: path.to_owned(), source })?;
-        Ok(Self { control, members })
+        Ok(Self { control, members, built })
     }
 
     /// The lines of a member that is a list, empty when it is not there.
@@ -79,7 +81,7 @@ impl ControlArchive {
 
 /// The files of a package, handed to `work` as a tar archive to stream through.
 pub fn with_data<T>(path: &Path, work: impl FnOnce(Tar<'_>) -> io::Result<T>) -> Result<T, DebError> {
-    with_member(path, "data.tar", work)
+    with_member(path, "data.tar", |_, tar| work(tar))
 }
 
 /// A tar archive being read from inside a package.
@@ -88,7 +90,7 @@ pub type Tar<'a> = tar::Archive<Box<dyn Read + 'a>>;
 fn with_member<T>(
     path: &Path,
     member: &'static str,
-    work: impl FnOnce(Tar<'_>) -> io::Result<T>,
+    work: impl FnOnce(u64, Tar<'_>) -> io::Result<T>,
 ) -> Result<T, DebError> {
     let failed = |source| DebError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -97,10 +99,10 @@ fn with_member<T>(
         let mut entry = entry.map_err(failed)?;
         let name = String::from_utf8_lossy(entry.header().identifier()).trim_end_matches('/').to_owned();
         let Some(suffix) = name.strip_prefix(member) else { continue };
-        let size = entry.header().size();
+        let (size, built) = (entry.header().size(), entry.header().mtime());
         let mut whole = Whole { inner: &mut entry, left: size };
         let reader = decompressor(suffix, &mut whole).map_err(failed)?;
-        return work(tar::Archive::new(reader)).map_err(failed);
+        return work(built, tar::Archive::new(reader)).map_err(failed);
     }
     Err(DebError::Missing { path: path.to_owned(), member })
 }
@@ -145,7 +147,8 @@ mod tests {
         add(&mut data, "./etc/a", "content");
         let path = dir.join("a.deb");
         let mut outer = ar::Builder::new(File::create(&path).unwrap());
-        let (control, data) = (control.into_inner().unwrap(), zstd::encode_all(&*data.into_inner().unwrap(), 1).unwrap());
+        let (control, data) =
+            (control.into_inner().unwrap(), zstd::encode_all(&*data.into_inner().unwrap(), 1).unwrap());
         for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("control.tar", &control), ("data.tar.zst", &data)] {
             outer.append(&ar::Header::new(name.as_bytes().to_vec(), content.len() as u64), content).unwrap();
         }

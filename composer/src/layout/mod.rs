@@ -6,7 +6,7 @@
 pub mod accounts;
 mod clean;
 mod customise;
-mod dpkg;
+pub mod dpkg;
 mod error;
 mod files;
 mod kernel;
@@ -26,9 +26,10 @@ use std::path::Path;
 pub use accounts::Accounts;
 pub use clean::{LEFTOVERS, MACHINE_ID, is_host_key};
 pub use customise::{RunInRoot, customise};
-pub use dpkg::IMAGE_DIR as DPKG_DIR;
 pub use error::{BoxError, LayoutError};
+pub use python::{is_unchecked as is_unchecked_python, source_of as python_source, uncheck as uncheck_python};
 pub use tmpfiles::{MOVED, made_path};
+pub use var::is_kept as is_kept_var;
 
 use crate::manifest::Manifest;
 use root::Root;
@@ -43,7 +44,7 @@ pub fn apply(root: &Path, manifest: &Manifest, accounts: &Accounts, version: Opt
     clean::check_mounts(&root)?;
     clean::clean(&root, manifest)?;
     kernel::place(&root)?;
-    python::uncheck(&root)?;
+    python::uncheck(root.0)?;
     dpkg::place(&root)?;
     services::adjust(&root)?;
     accounts::write(&root, accounts)?;

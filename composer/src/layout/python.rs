@@ -3,8 +3,10 @@
 //! could not keep the result under a read-only `/usr`. PEP 552 has a kind that is taken unchecked:
 //! the commit cannot change, so nothing is lost. It also keeps build times out of the commit.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::Hasher;
+use std::io::Read;
+use std::path::Path;
 
 use siphasher::sip::SipHasher13;
 
@@ -16,9 +18,15 @@ const HEADER: usize = 16;
 /// PEP 552: hash-based, and not checked against the source.
 const UNCHECKED: u32 = 0b01;
 
-/// Makes every `.pyc` in a `__pycache__` below `/usr` one that is taken unchecked.
-pub fn uncheck(root: &Root) -> Result<(), LayoutError> {
-    walk(root, "usr")
+/// Makes every `.pyc` in a `__pycache__` below `/usr` of a root one that is taken unchecked. Those
+/// that are already cost a look at their first bytes, so a cached layer is worth doing before.
+pub fn uncheck(root: &Path) -> Result<(), LayoutError> {
+    walk(&Root(root), "usr")
+}
+
+/// Whether a compiled file, of which these are the first bytes, is taken unchecked.
+pub fn is_unchecked(start: &[u8]) -> bool {
+    start.get(4..8) == Some(&UNCHECKED.to_le_bytes())
 }
 
 fn walk(root: &Root, folder: &str) -> Result<(), LayoutError> {
@@ -44,21 +52,40 @@ fn walk(root: &Root, folder: &str) -> Result<(), LayoutError> {
 }
 
 fn file(root: &Root, folder: &str, name: &str) -> Result<(), LayoutError> {
-    let Some(source) = source_of(folder, name) else { return Ok(()) };
-    if root.stat(&source)?.is_none_or(|found| !found.is_file()) {
+    let Some(source) = source_of(folder, name).map(|source| follow(root, &source)).transpose()?.flatten() else {
+        return Ok(());
+    };
+    let (path, source) = (root.join(&format!("{folder}/{name}")), root.join(&source));
+    let mut start = [0; 8];
+    let read = context("read", &path, File::open(&path).and_then(|mut file| file.read(&mut start)))?;
+    if is_unchecked(&start[..read]) {
         return Ok(());
     }
-    let (path, source) = (root.join(&format!("{folder}/{name}")), root.join(&source));
     let compiled = context("read", &path, fs::read(&path))?;
     let source = context("read", &source, fs::read(&source))?;
     match unchecked(&compiled, &source) {
-        Some(new) if new != compiled => root.rewrite(&format!("{folder}/{name}"), new),
-        _ => Ok(()),
+        Some(new) => root.rewrite(&format!("{folder}/{name}"), new),
+        None => Ok(()),
     }
 }
 
+/// The source itself where it is a link to one; `None` when there is none in `/usr`: one in `/etc`
+/// may be edited on a host.
+fn follow(root: &Root, source: &str) -> Result<Option<String>, LayoutError> {
+    let mut source = source.to_owned();
+    if root.stat(&source)?.is_some_and(|found| found.is_symlink()) {
+        let (path, above) = (root.join(&source), source.rsplit_once('/').map_or("", |(above, _)| above));
+        let target = context("read the link", &path, fs::read_link(&path))?;
+        let target = target.to_string_lossy();
+        let absolute = if target.starts_with('/') { target.into_owned() } else { format!("/{above}/{target}") };
+        source = root.resolve(&absolute)?;
+    }
+    let is_file = root.stat(&source)?.is_some_and(|found| found.is_file());
+    Ok(Some(source).filter(|source| is_file && source.starts_with("usr/")))
+}
+
 /// `a/__pycache__/b.cpython-313.opt-1.pyc` was compiled from `a/b.py`.
-fn source_of(folder: &str, name: &str) -> Option<String> {
+pub fn source_of(folder: &str, name: &str) -> Option<String> {
     let above = folder.strip_suffix("/__pycache__")?;
     let (module, _tag) = name.strip_suffix(".pyc")?.split_once(".cpython-")?;
     Some(format!("{above}/{module}.py"))
@@ -90,8 +117,29 @@ mod tests {
         let expected =
             [&[0xa7, 0x0d, 0x0d, 0x0a, 1, 0, 0, 0][..], &[0x4c, 3, 0x72, 0xaa, 0x93, 0xf7, 0x52, 0x52], b"code"]
                 .concat();
-        assert_eq!(unchecked(&timed, source), Some(expected));
+        assert_eq!(unchecked(&timed, source), Some(expected.clone()));
+        assert!(is_unchecked(&expected) && !is_unchecked(&timed) && !is_unchecked(b"\xa7\r\r\n"));
         assert_eq!(unchecked(b"no python", source), None);
+    }
+
+    #[test]
+    fn only_sources_in_usr_are_left_unchecked() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root(dir.path());
+        for (name, link) in [("a", None), ("b", Some("a.py")), ("c", Some("/etc/c.py"))] {
+            match link {
+                Some(link) => root.link(&format!("usr/lib/{name}.py"), link).unwrap(),
+                None => root.write(&format!("usr/lib/{name}.py"), "", 0o644).unwrap(),
+            }
+            root.write(&format!("usr/lib/__pycache__/{name}.cpython-313.pyc"), "\0\0\r\n0000timesize", 0o644).unwrap();
+        }
+        root.write("etc/c.py", "", 0o644).unwrap();
+        uncheck(dir.path()).unwrap();
+        let done = |name| {
+            let compiled = fs::read(root.join(&format!("usr/lib/__pycache__/{name}.cpython-313.pyc"))).unwrap();
+            is_unchecked(&compiled)
+        };
+        assert_eq!((done("a"), done("b"), done("c")), (true, true, false));
     }
 
     #[test]

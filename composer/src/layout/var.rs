@@ -112,6 +112,13 @@ impl Survey<'_> {
     }
 }
 
+/// Whether what a package ships at this path of `/var` (no leading `/`) is to be on a host: false
+/// for package tools' state, and for what is no folder in a folder of caches and logs.
+pub fn is_kept(path: &str) -> bool {
+    let below = |folder: &&str| path == *folder || is_below(path, folder);
+    !DROPPED.iter().any(|folder| below(&folder)) && !is_below(path, dpkg::ADMIN_DIR)
+}
+
 /// An empty log that says who was here (`wtmp`) is wanted by its writers; other empty files in
 /// such folders are locks and logs.
 fn noise(path: &str) -> bool {

@@ -1,0 +1,109 @@
+//! The verb `lock`: which packages a manifest is composed of, chosen anew or compared.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use keelson_common::packages::{Package, PackageDiff};
+use serde_json::json;
+
+use crate::deb::archive::ControlArchive;
+use crate::lock::{LOCAL, Lock, LockedPackage};
+use crate::manifest::{self, Manifest};
+use crate::resolve::local::{measure, packages};
+use crate::resolve::{request, resolve};
+use crate::settings::Settings;
+
+/// Choose the packages of a manifest and write them into its lock file
+///
+/// apt's solver chooses, over indexes whose signatures were verified. Accounts keep the ids the
+/// lock has for them.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  keelson lock manifests/host.toml\n  \
+    keelson lock --check manifests/host.toml    # what newer versions exist\n  \
+    keelson lock --local manifests/host.toml    # take over rebuilt local packages only")]
+pub struct Args {
+    /// Say what newer versions exist and write nothing
+    #[arg(long, conflicts_with = "local")]
+    check: bool,
+    /// Take over changed packages of local folders and leave all others as they are locked
+    #[arg(long)]
+    local: bool,
+    /// Folder of package indexes
+    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_CACHE)]
+    cache: PathBuf,
+    /// Print one JSON document: lock, changed, packages
+    #[arg(long)]
+    json: bool,
+    /// The manifest
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let manifest = manifest::load(&args.manifest)?;
+    let path = Lock::path_for(&manifest.path);
+    let old = Lock::read(&path).or_else(|error| if args.check || args.local { Err(error) } else { Ok(None) })?;
+    let new = match (&old, args.local) {
+        (Some(old), true) if old.request == request(&manifest) => refresh_local(old, &manifest)?,
+        (Some(_), true) => {
+            bail!("{} was made for another manifest; run `keelson lock` without --local", path.display())
+        }
+        _ => {
+            let mut lock = resolve(&manifest, &Settings::from_env(&args.cache))?;
+            old.iter().for_each(|old| lock.keep_accounts_of(old));
+            lock
+        }
+    };
+    let before = old.as_ref().map(names).unwrap_or_default();
+    let diff = PackageDiff::between(&before, &names(&new));
+    let changed = old.as_ref() != Some(&new);
+    if changed && !args.check {
+        new.write(&path)?;
+    }
+    if args.json {
+        let document = json!({ "lock": path, "changed": changed, "packages": diff });
+        println!("{}", serde_json::to_string_pretty(&document)?);
+    } else {
+        tell(&path, &args, &diff, new.packages.len(), changed);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(path: &Path, args: &Args, diff: &PackageDiff, count: usize, changed: bool) {
+    let path = path.display();
+    match (args.check, changed) {
+        (true, _) if diff.is_empty() => println!("{path} has the newest versions of its {count} packages"),
+        (true, _) => println!("{path} would change:\n{diff}"),
+        (false, true) => println!("{path} now has {count} packages\n{diff}"),
+        (false, false) => println!("{path} is unchanged: {count} packages"),
+    }
+}
+
+fn names(lock: &Lock) -> Vec<Package> {
+    let package = |p: &LockedPackage| Package {
+        name: p.name.clone(),
+        version: p.version.clone(),
+        architecture: p.architecture.clone(),
+    };
+    lock.packages.iter().map(package).collect()
+}
+
+/// The lock with the packages of local folders as they are now.
+fn refresh_local(old: &Lock, manifest: &Manifest) -> Result<Lock> {
+    let mut lock = old.clone();
+    for folder in &manifest.local {
+        for path in packages(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let control = ControlArchive::read(&path)?.control;
+            let Some(locked) = lock.packages.iter_mut().find(|p| p.origin == LOCAL && p.name == control.name) else {
+                continue;
+            };
+            let (size, sha256) = measure(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            (locked.version, locked.size, locked.sha256) = (control.version, size, sha256);
+            locked.file = format!("pool/{name}");
+        }
+    }
+    Ok(lock)
+}
