@@ -1,2 +1,7 @@
-//! The host daemon.
-fn main() {}
+//! keeld, the host daemon; see [`keelson_agent::daemon`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keelson_agent::daemon::main()
+}

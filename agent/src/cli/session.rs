@@ -1,0 +1,68 @@
+//! Owns the connection to keeld, and saying why there is none.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use serde::de::DeserializeOwned;
+
+use crate::api::client::{HostProxy, connect};
+use crate::api::error::ApiError;
+use crate::deploy::DeployError;
+use crate::model::HostStatus;
+
+/// A connection to keeld, and how to print.
+pub struct Session {
+    /// keeld.
+    pub keeld: HostProxy<'static>,
+    /// Whether to print one JSON document.
+    pub json: bool,
+}
+
+impl Session {
+    /// Connects to the bus; keeld itself is started by the first call.
+    pub async fn open(bus: Option<&str>, json: bool) -> anyhow::Result<Self> {
+        let connection = connect(bus).await.map_err(|error| {
+            if is_host() {
+                anyhow!(error).context("cannot connect to the system bus, over which keeld is reached")
+            } else {
+                DeployError::NotOstree.into()
+            }
+        })?;
+        let builder = HostProxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No);
+        let keeld = builder.build().await.context("cannot talk to keeld")?;
+        Ok(Self { keeld, json })
+    }
+
+    /// The deployments and the running transaction.
+    pub async fn status(&self) -> anyhow::Result<HostStatus> {
+        answer(self.keeld.status().await)
+    }
+}
+
+fn is_host() -> bool {
+    Path::new("/run/ostree-booted").exists()
+}
+
+/// A document out of keeld's answer.
+pub fn answer<T: DeserializeOwned>(answer: Result<String, ApiError>) -> anyhow::Result<T> {
+    let text = answer.map_err(refused)?;
+    serde_json::from_str(&text).context("keeld answered with a document of another version; is it still the old one?")
+}
+
+/// Why keeld did not take a call on, in plain words.
+pub fn refused(error: ApiError) -> anyhow::Error {
+    match &error {
+        ApiError::Bus(zbus::Error::MethodError(name, ..)) if is_absent(name.as_str()) => match is_host() {
+            true => anyhow!("keeld does not run ({}); `systemctl status keeld` shows why", error.text()),
+            false => DeployError::NotOstree.into(),
+        },
+        _ => anyhow!(error.text()),
+    }
+}
+
+fn is_absent(name: &str) -> bool {
+    let absent = ["ServiceUnknown", "NameHasNoOwner", "NoReply", "TimedOut"];
+    name.starts_with("org.freedesktop.DBus.Error.Spawn")
+        || name.starts_with("org.freedesktop.systemd1.")
+        || name.strip_prefix("org.freedesktop.DBus.Error.").is_some_and(|rest| absent.contains(&rest))
+}

@@ -1,0 +1,52 @@
+//! keeld: one main loop that serves D-Bus, and one worker thread that alone touches libostree.
+//!
+//! ```text
+//! D-Bus call --submit--> state::State --Job--> worker thread --Event--> main loop --> signals
+//!                             ^                     |
+//!                             '----- View (watch) --'
+//! ```
+//!
+//! [`book`] decides purely what a new request meets (it starts, joins the same one, or is refused
+//! as busy). [`run`] ends when systemd asks it to, after the running transaction was cancelled.
+
+pub mod book;
+mod boot;
+mod journal;
+mod mainloop;
+mod options;
+mod privileges;
+mod reboot;
+pub mod state;
+mod supervision;
+mod worker;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+pub use options::Options;
+
+/// Runs keeld with the arguments of this process.
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    journal::init();
+    match start(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(options: Options) -> anyhow::Result<()> {
+    // Both before the first other thread: they hold for the whole process.
+    let own_mounts = options.is_host() && privileges::own_mounts()?;
+    privileges::drop_unneeded()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(mainloop::run(options, own_mounts))
+}

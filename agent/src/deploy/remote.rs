@@ -1,0 +1,163 @@
+//! Owns the remotes of the system repository: where updates come from and whose keys are trusted.
+
+use std::path::PathBuf;
+
+use gio::Cancellable;
+use gio::prelude::*;
+use glib::{Bytes, Variant, VariantDict};
+use ostree::{Repo, RepoRemoteChange};
+use serde::{Deserialize, Serialize};
+
+use crate::model::request::RemoteChange;
+
+use super::error::DeployError;
+use super::host::Host;
+
+/// The options of a remote that a change of its URL leaves as they are.
+const KEPT: [&str; 9] = [
+    "contenturl",
+    "proxy",
+    "tls-ca-path",
+    "tls-client-cert-path",
+    "tls-client-key-path",
+    "tls-permissive",
+    "unconfigured-state",
+    "gpg-verify",
+    "gpg-verify-summary",
+];
+
+/// A remote, as `keelctl remote` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteInfo {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub url: Option<String>,
+    /// Whether commits from it must be signed by one of `keys`.
+    pub gpg_verify: bool,
+    /// Fingerprints of the keys trusted for it.
+    pub keys: Vec<String>,
+}
+
+/// Every remote of the repository.
+pub fn list(repo: &Repo) -> Vec<RemoteInfo> {
+    repo.remote_list()
+        .iter()
+        .map(|name| RemoteInfo {
+            name: name.to_string(),
+            url: repo.remote_get_url(name).ok().map(String::from),
+            gpg_verify: repo.remote_get_gpg_verify(name).unwrap_or(true),
+            keys: keys(repo, name),
+        })
+        .collect()
+}
+
+fn keys(repo: &Repo, name: &str) -> Vec<String> {
+    let found = repo.remote_get_gpg_keys(Some(name), &[], Cancellable::NONE).unwrap_or_default();
+    found.iter().filter_map(fingerprint).collect()
+}
+
+/// The primary fingerprint of a key, the GVariant `(aa{sv}aa{sv}a{sv})`.
+fn fingerprint(key: &Variant) -> Option<String> {
+    let subkeys = key.try_child_value(0)?;
+    VariantDict::new(Some(&subkeys.try_child_value(0)?)).lookup("fingerprint").ok().flatten()
+}
+
+/// Applies a change; a remote that is not there is added, with verification on.
+pub fn change(host: &mut Host, name: &str, change: &RemoteChange) -> Result<(), DeployError> {
+    let repo = host.repo();
+    if let Some(url) = &change.url {
+        set_url(&repo, name, url)?;
+    }
+    if change.replace_keys {
+        remove_keys(&repo, name)?;
+    }
+    if let Some(key) = &change.key {
+        let stream = gio::MemoryInputStream::from_bytes(&Bytes::from(key));
+        let imported = repo
+            .remote_gpg_import(name, Some(&stream), &[], Cancellable::NONE)
+            .map_err(DeployError::ostree("cannot import the key"))?;
+        // 0 also when it was trusted before, which is fine.
+        if imported == 0 && keys(&repo, name).is_empty() {
+            return Err(DeployError::BadKey);
+        }
+    }
+    host.signatures.clear();
+    Ok(())
+}
+
+fn set_url(repo: &Repo, name: &str, url: &str) -> Result<(), DeployError> {
+    let options = VariantDict::new(None);
+    let known = repo.remote_list().iter().any(|remote| remote == name);
+    for key in KEPT {
+        if let Some(value) = repo.remote_option(name, key, None).ok().flatten().filter(|_| known) {
+            options.insert(key, value.as_str());
+        }
+    }
+    if !known {
+        options.insert("gpg-verify", true);
+    }
+    repo.remote_change(
+        gio::File::NONE,
+        RepoRemoteChange::Replace,
+        name,
+        Some(url),
+        Some(&options.end()),
+        Cancellable::NONE,
+    )
+    .map_err(DeployError::ostree(format!("cannot set the URL of remote `{name}`")))
+}
+
+/// A remote's URL and keyring, to go back to.
+#[derive(Debug)]
+pub struct Snapshot {
+    name: String,
+    url: Option<String>,
+    keyring: Option<Vec<u8>>,
+}
+
+/// Remembers a remote.
+pub fn snapshot(repo: &Repo, name: &str) -> Snapshot {
+    Snapshot {
+        name: name.to_owned(),
+        url: repo.remote_get_url(name).ok().map(String::from),
+        keyring: keyring(repo, name).and_then(|path| std::fs::read(path).ok()),
+    }
+}
+
+/// Puts a remote back.
+pub fn restore(host: &mut Host, before: &Snapshot) -> Result<(), DeployError> {
+    let repo = host.repo();
+    match &before.url {
+        Some(url) => set_url(&repo, &before.name, url)?,
+        None => repo
+            .remote_change(
+                gio::File::NONE,
+                RepoRemoteChange::DeleteIfExists,
+                &before.name,
+                None,
+                None,
+                Cancellable::NONE,
+            )
+            .map_err(DeployError::ostree(format!("cannot remove remote `{}` again", before.name)))?,
+    }
+    remove_keys(&repo, &before.name)?;
+    if let (Some(path), Some(content)) = (keyring(&repo, &before.name), &before.keyring) {
+        keelson_common::fs::atomic_write(&path, content, 0o644).map_err(|source| DeployError::Io { path, source })?;
+    }
+    host.signatures.clear();
+    Ok(())
+}
+
+/// Where libostree keeps the keys of a remote.
+fn keyring(repo: &Repo, name: &str) -> Option<PathBuf> {
+    Some(repo.path().path()?.join(format!("{name}.trustedkeys.gpg")))
+}
+
+fn remove_keys(repo: &Repo, name: &str) -> Result<(), DeployError> {
+    let Some(path) = keyring(repo, name) else { return Ok(()) };
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(DeployError::Io { path, source }),
+        _ => Ok(()),
+    }
+}
