@@ -50,7 +50,10 @@ mod tests {
     fn a_credential_is_one_plain_string() {
         let unit = Credential::unit("x.service", "[Service]\nExecStart=/bin/a,b\n");
         let text = unit.smbios();
-        assert_eq!(text, "io.systemd.credential.binary:systemd.extra-unit.x.service=W1NlcnZpY2VdCkV4ZWNTdGFydD0vYmluL2EsYgo=");
+        assert_eq!(
+            text,
+            "io.systemd.credential.binary:systemd.extra-unit.x.service=W1NlcnZpY2VdCkV4ZWNTdGFydD0vYmluL2EsYgo="
+        );
         assert!(!text.contains(',') && !text.contains('\n'));
     }
 }

@@ -189,7 +189,8 @@ impl Machine {
         };
         let head = format!("if=none,id=disk{index},format={},cache={cache},discard=unmap,file=", format.name());
         args.option("-drive", joined(&head, &path, ""));
-        args.option("-device", format!("virtio-blk-pci,drive=disk{index},bootindex={index}"));
+        // A kernel given directly has index 0.
+        args.option("-device", format!("virtio-blk-pci,drive=disk{index},bootindex={}", index + 1));
     }
 
     fn channel_args(&self, args: &mut Args, layout: &Layout) {

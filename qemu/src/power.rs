@@ -79,7 +79,11 @@ pub(crate) fn on(machine: &Machine, layout: &Layout, accel: Accel, console: &Con
         return Err(Error::Protocol("the guest channel has three ports".into()));
     };
     let guest = Guest::new(control, stdout, stderr).map_err(Error::io("read from", &layout.dir))?;
-    Ok(Running { qmp: Qmp::new(qmp)?, guest, process })
+    let qmp = match Qmp::new(qmp) {
+        Err(Error::Off { .. }) => return Err(ended(&mut process, &layout.qemu_log())),
+        result => result?,
+    };
+    Ok(Running { qmp, guest, process })
 }
 
 fn listen(path: &Path) -> Result<UnixListener, Error> {
@@ -92,10 +96,20 @@ fn listen(path: &Path) -> Result<UnixListener, Error> {
     Ok(listener)
 }
 
+/// Why QEMU closed its connections.
+fn ended(process: &mut Tied, log: &Path) -> Error {
+    let doing = "it was starting".to_owned();
+    let output = || tail(&fs::read(log).unwrap_or_default());
+    match process.wait(Duration::from_secs(1)) {
+        Ok(Some(status)) => Error::Ended { status, doing, output: output() },
+        Ok(None) => Error::Timeout { what: "QEMU's start".into(), limit: START, output: output() },
+        Err(source) => Error::io("wait for", PROGRAM)(source),
+    }
+}
+
 /// Takes QEMU's connection, or tells why it ended instead.
 fn accept(listener: &UnixListener, process: &mut Tied, log: &Path) -> Result<UnixStream, Error> {
     let start = Instant::now();
-    let words = || tail(&fs::read(log).unwrap_or_default());
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
@@ -105,12 +119,9 @@ fn accept(listener: &UnixListener, process: &mut Tied, log: &Path) -> Result<Uni
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(Error::io("use", "a connection of QEMU")(error)),
         }
-        let doing = "it was starting";
-        if let Some(status) = process.try_wait().map_err(Error::io("wait for", PROGRAM))? {
-            return Err(Error::Ended { status, doing: doing.into(), output: words() });
-        }
-        if start.elapsed() > START {
-            return Err(Error::Timeout { what: "QEMU's start".into(), limit: START, output: words() });
+        let exited = process.try_wait().map_err(Error::io("wait for", PROGRAM))?.is_some();
+        if exited || start.elapsed() > START {
+            return Err(ended(process, log));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -52,7 +52,9 @@ impl Key {
     pub fn login(&self, user: &str, port: u16) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.arg("-i").arg(&self.private).args(["-p", &port.to_string()]);
-        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "IdentitiesOnly=yes"] {
+        for option in
+            ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "IdentitiesOnly=yes"]
+        {
             ssh.args(["-o", option]);
         }
         ssh.arg(format!("{user}@127.0.0.1"));

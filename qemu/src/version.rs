@@ -74,10 +74,7 @@ mod tests {
     fn reads_debians_version_line() {
         let line = "QEMU emulator version 7.2.19 (Debian 1:7.2+dfsg-7+deb12u16)\nCopyright (c)";
         assert_eq!(Version::parse(line), Some(OLD));
-        assert_eq!(
-            Version::parse("QEMU emulator version 10.1"),
-            Some(Version { major: 10, minor: 1, micro: 0 })
-        );
+        assert_eq!(Version::parse("QEMU emulator version 10.1"), Some(Version { major: 10, minor: 1, micro: 0 }));
         assert_eq!(Version::parse("QEMU emulator"), None);
     }
 

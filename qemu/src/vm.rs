@@ -43,7 +43,8 @@ impl Vm {
         version::check(version, accel, machine.cpus)?;
         // A throw-away disk may grow to gigabytes: on a disk, not in a /tmp in memory.
         let base = std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into());
-        let dir = tempfile::Builder::new().prefix("keelson-vm-").tempdir_in(&base).map_err(Error::io("write to", base))?;
+        let dir =
+            tempfile::Builder::new().prefix("keelson-vm-").tempdir_in(&base).map_err(Error::io("write to", base))?;
         machine.credentials.extend(guest::credentials());
         let layout = Layout { dir: dir.path().to_owned(), ovmf_code: Default::default() };
         let console = Console::default();

@@ -34,6 +34,8 @@ IgnoreSIGPIPE=no
 
 /// How long a command that ran out of time may take to die.
 const DYING: Duration = Duration::from_secs(15);
+/// How long what a command left running may keep its output open.
+const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of output that an error shows.
 const SHOWN: usize = 2048;
 
@@ -126,7 +128,7 @@ impl Guest {
                 Ok(Event::Message(Message::Hello(boot))) => self.boot = Some(boot),
                 Ok(Event::Message(Message::Exit(..)) | Event::Printed(..)) => {}
                 Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::Off { doing: "waiting for the guest".into() });
+                    return Err(Error::Off { doing: "the guest was waited for".into() });
                 }
                 Err(RecvTimeoutError::Timeout) => return Ok(false),
             }
@@ -134,13 +136,8 @@ impl Guest {
     }
 
     /// Runs `command` by the guest's `sh` and gives `sink` its output as it comes; returns the
-    /// status. What the command leaves running in the background has to let go of its output.
-    pub fn run(
-        &mut self,
-        command: &str,
-        limit: Duration,
-        sink: &mut dyn FnMut(Stream, &[u8]),
-    ) -> Result<i32, Error> {
+    /// status. What the command leaves running in the background loses its output two seconds later.
+    pub fn run(&mut self, command: &str, limit: Duration, sink: &mut dyn FnMut(Stream, &[u8])) -> Result<i32, Error> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let mark = format!("<keelson:{}>", uuid::Uuid::new_v4().simple());
         self.say(&protocol::run(&id, &mark, command))?;
@@ -158,7 +155,10 @@ impl Guest {
     }
 
     fn say(&mut self, line: &str) -> Result<(), Error> {
-        self.control.write_all(line.as_bytes()).map_err(|_| Error::Off { doing: "talking to the guest".into() })
+        self.control.write_all(line.as_bytes()).map_err(|_| {
+            self.boot = None;
+            Error::Off { doing: "the guest was to take a command".into() }
+        })
     }
 
     /// Follows a command to its end, `None` when it has not come after `limit`.
@@ -168,12 +168,18 @@ impl Guest {
             if let Some(status) = running.ended() {
                 return Ok(Some(status));
             }
-            match self.events.recv_timeout(limit.saturating_sub(start.elapsed())) {
+            let left = limit.saturating_sub(start.elapsed());
+            let patience = if running.lingers() { left.min(GRACE) } else { left };
+            match self.events.recv_timeout(patience) {
                 Ok(Event::Message(Message::Hello(boot))) => {
                     self.boot = Some(boot);
                     return Err(Error::Restarted { command: command.into() });
                 }
                 Ok(event) => running.take(event),
+                Err(RecvTimeoutError::Timeout) if running.lingers() && !left.is_zero() => {
+                    running.dropped = true;
+                    self.say(&protocol::drop(&running.id))?;
+                }
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => running.off = true,
             }
@@ -194,12 +200,15 @@ struct Running<'a> {
     sink: &'a mut dyn FnMut(Stream, &[u8]),
     /// The last bytes printed.
     shown: Vec<u8>,
+    /// The guest was told to stop listening to its output.
+    dropped: bool,
     off: bool,
 }
 
 impl<'a> Running<'a> {
     fn new(id: String, mark: &str, sink: &'a mut dyn FnMut(Stream, &[u8])) -> Self {
-        Self { id, status: None, out: Until::new(mark), err: Until::new(mark), sink, shown: Vec::new(), off: false }
+        let (out, err) = (Until::new(mark), Until::new(mark));
+        Self { id, status: None, out, err, sink, shown: Vec::new(), dropped: false, off: false }
     }
 
     fn take(&mut self, event: Event) {
@@ -217,6 +226,11 @@ impl<'a> Running<'a> {
             }
             Event::Closed => self.off = true,
         }
+    }
+
+    /// Whether it has ended and its output has not, and nothing was done about that yet.
+    fn lingers(&self) -> bool {
+        self.status.is_some() && self.ended().is_none() && !self.dropped
     }
 
     fn ended(&self) -> Option<i32> {

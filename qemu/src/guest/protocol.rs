@@ -1,8 +1,7 @@
 //! Owns the text of the command channel, as pure functions; `agent.sh` beside this file is the
 //! other end and describes it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use std::fmt::Write as _;
 
 /// What the guest says on the control port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +25,26 @@ pub(super) fn parse(line: &str) -> Option<Message> {
 
 /// The line that has the guest run `command` by its shell.
 pub(super) fn run(id: &str, mark: &str, command: &str) -> String {
-    format!("run {id} {mark} {}\n", STANDARD.encode(command))
+    let mut line = format!("run {id} {mark} ");
+    for byte in command.bytes() {
+        // Writing to a string cannot fail.
+        let _ = match byte {
+            b'!'..=b'[' | b']'..=b'~' => line.write_char(char::from(byte)),
+            _ => write!(line, "\\0{byte:03o}"),
+        };
+    }
+    line.push('\n');
+    line
 }
 
 /// The line that has the guest kill that command.
 pub(super) fn kill(id: &str) -> String {
     format!("kill {id}\n")
+}
+
+/// The line that has the guest stop listening to what that command left running.
+pub(super) fn drop(id: &str) -> String {
+    format!("drop {id}\n")
 }
 
 /// Takes a command's output out of a stream that ends with a mark, however it is cut up.
@@ -88,9 +101,17 @@ mod tests {
 
     #[test]
     fn commands_may_hold_anything() {
-        let line = run("1", "m", "echo 'a b'\nexit 3 # ü");
-        assert_eq!(line.matches('\n').count(), 1);
-        assert_eq!(line, "run 1 m ZWNobyAnYSBiJwpleGl0IDMgIyDDvA==\n");
+        let command = "echo 'a  b\\n' \"$x\"\nexit 3 # ü";
+        let line = run("1", "m", command);
+        let escaped = line.strip_prefix("run 1 m ").unwrap().strip_suffix('\n').unwrap();
+        assert!(escaped.bytes().all(|byte| byte.is_ascii_graphic()), "{escaped}");
+        // Read and undone by a shell, as the guest does it.
+        let undo = "read -r verb id mark data && printf %b \"$data\"";
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("printf '%s\\n' \"$1\" | {{ {undo}; }}"), "sh", line.trim_end()])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), command);
     }
 
     #[test]
