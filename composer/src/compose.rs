@@ -15,6 +15,7 @@ use crate::commit::objects::Objects;
 use crate::commit::publish::{Publication, publish};
 use crate::commit::{open_or_create, signing, version};
 use crate::fetch::{check_local, fetch};
+use crate::lint;
 use crate::lock::Lock;
 use crate::manifest::{self, Manifest};
 use crate::progress::Progress;
@@ -131,6 +132,8 @@ impl Stages<'_> {
         let built = build(&job, fetched)?;
         let locked = Accounts::locked(&lock.accounts, &lock.groups);
         let accounts = built.accounts.clone().with(&locked).lists();
+        let context = lint::Context { accounts: Some(&accounts), kargs: &self.manifest.kargs };
+        refuse_fatal(lint::check(built.root(), &context)?)?;
         (lock.accounts, lock.groups) = (accounts.users, accounts.groups);
         let step = self.progress.step("Committing");
         let root = objects.write(built.root())?;
@@ -200,6 +203,20 @@ fn list(lock: &Lock) -> Vec<Package> {
 /// Digest of the manifest and of the generation of this program.
 fn digest(manifest: &Manifest) -> Result<String> {
     Ok(hex::encode(Sha256::digest(format!("{GENERATION}\n{}", manifest.digest()?))))
+}
+
+/// Prints warnings; fails on fatal findings, with all of them.
+fn refuse_fatal(findings: Vec<lint::Finding>) -> Result<()> {
+    let (fatal, warnings): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.level == lint::Level::Fatal);
+    for finding in &warnings {
+        tracing::warn!("{finding}");
+    }
+    if !fatal.is_empty() {
+        let lines: Vec<String> = fatal.iter().map(|finding| format!("  {finding}")).collect();
+        bail!("the tree cannot be committed (see `keelson lint --list`):\n{}", lines.join("\n"));
+    }
+    Ok(())
 }
 
 /// Waits until no other compose holds `path`, saying so.

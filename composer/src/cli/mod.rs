@@ -1,8 +1,10 @@
 //! The verbs of `keelson`, one file each; this file only names and dispatches them.
 
+mod completions;
 mod compose;
 mod diff;
 mod image;
+mod lint;
 mod lock;
 mod show;
 
@@ -31,9 +33,11 @@ pub struct Cli {
 #[derive(Subcommand)]
 #[expect(missing_docs, reason = "a verb's help is the documentation of its Args")]
 pub enum Verb {
+    Completions(completions::Args),
     Compose(compose::Args),
     Diff(diff::Args),
     Image(image::Args),
+    Lint(lint::Args),
     Lock(lock::Args),
     Show(show::Args),
 }
@@ -42,9 +46,11 @@ impl Verb {
     /// Runs the verb; the exit code is 0 only when it did what it was asked.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Verb::Completions(args) => completions::run(args),
             Verb::Compose(args) => compose::run(args),
             Verb::Diff(args) => diff::run(args),
             Verb::Image(args) => image::run(args),
+            Verb::Lint(args) => lint::run(args),
             Verb::Lock(args) => lock::run(args),
             Verb::Show(args) => show::run(args),
         }

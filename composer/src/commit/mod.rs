@@ -28,12 +28,6 @@ pub enum CommitError {
         /// Why.
         source: io::Error,
     },
-    /// A file of the root is of a kind that a commit cannot hold.
-    #[error("/{} is a device, socket or pipe, which a commit cannot hold", path.display())]
-    Special {
-        /// The path below the root.
-        path: PathBuf,
-    },
     /// GnuPG failed.
     #[error("cannot prepare the signing key")]
     Key(#[from] keelson_common::command::CommandError),

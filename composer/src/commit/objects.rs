@@ -1,7 +1,7 @@
 //! Owns the objects of a root: which there are ([`Scan`]), and writing those the repository lacks,
 //! in parallel, each thread through its own handle of libostree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -30,12 +30,13 @@ type Identity = (u64, u64, (i64, i64), (i64, i64), (u32, u32, u32));
 pub struct Objects {
     repo: PathBuf,
     known: Mutex<HashMap<Identity, Checksum>>,
+    ahead: Mutex<HashSet<Checksum>>,
 }
 
 impl Objects {
     /// For the archive repository at `repo`.
     pub fn new(repo: &Path) -> Self {
-        Self { repo: repo.to_owned(), known: Mutex::default() }
+        Self { repo: repo.to_owned(), known: Mutex::default(), ahead: Mutex::default() }
     }
 
     /// Writes the files of `/usr` ahead of the commit, best effort: a file that changes meanwhile
@@ -47,10 +48,11 @@ impl Objects {
         }
         let handle = || self.open().ok();
         files.par_iter().for_each_init(handle, |repo, (path, meta)| {
-            if let Some(repo) = repo
-                && let Err(error) = self.file(repo, path, meta)
-            {
-                tracing::debug!("{} is left for later: {error}", path.display());
+            let Some(repo) = repo else { return };
+            match self.file(repo, path, meta) {
+                Ok((sum, true)) => drop(lock(&self.ahead).insert(sum)),
+                Ok((_, false)) => {}
+                Err(error) => tracing::debug!("{} is left for later: {error}", path.display()),
             }
         });
     }
@@ -68,12 +70,14 @@ impl Objects {
                         action: "open the repository",
                         source: error.clone(),
                     })?;
-                    Ok((path.as_path(), self.file(repo, path, meta)?))
+                    Ok((path.as_path(), self.file(repo, path, meta)?.0))
                 },
             )
             .collect();
         let repo = self.open().map_err(ostree("open the repository"))?;
-        let (tree, meta) = write_dir(&repo, root, &sums?)?;
+        let sums = sums?;
+        self.drop_unused(&repo, &sums.values().copied().collect())?;
+        let (tree, meta) = write_dir(&repo, root, &sums)?;
         Ok((hex::encode(tree), hex::encode(meta)))
     }
 
@@ -84,27 +88,37 @@ impl Objects {
         Ok(repo)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Identity, Checksum>> {
-        self.known.lock().unwrap_or_else(|poison| poison.into_inner())
+    /// Deletes what was written ahead and is in no commit: files that changed afterwards.
+    fn drop_unused(&self, repo: &ostree::Repo, used: &HashSet<Checksum>) -> Result<(), CommitError> {
+        for sum in lock(&self.ahead).drain().filter(|sum| !used.contains(sum)) {
+            repo.delete_object(ObjectType::File, &hex::encode(sum), gio::Cancellable::NONE)
+                .map_err(ostree("delete an unused object"))?;
+        }
+        Ok(())
     }
 
-    /// Writes one file or link unless the repository has it.
-    fn file(&self, repo: &ostree::Repo, path: &Path, meta: &Metadata) -> Result<Checksum, CommitError> {
+    /// Writes one file or link unless the repository has it; tells whether it did.
+    fn file(&self, repo: &ostree::Repo, path: &Path, meta: &Metadata) -> Result<(Checksum, bool), CommitError> {
         let identity = identity(meta);
-        if let Some(sum) = self.known().get(&identity) {
-            return Ok(*sum);
+        if let Some(sum) = lock(&self.known).get(&identity) {
+            return Ok((*sum, false));
         }
         let read = |source| CommitError::Read { path: path.to_owned(), source };
         let object = Object::new(path, meta).map_err(read)?;
         let sum = object.checksum(path).map_err(read)?;
         let text = hex::encode(sum);
         let has = repo.has_object(ObjectType::File, &text, gio::Cancellable::NONE);
-        if !has.map_err(ostree("look for an object"))? {
+        let has = has.map_err(ostree("look for an object"))?;
+        if !has {
             object.write(repo, path, &text)?;
         }
-        self.known().insert(identity, sum);
-        Ok(sum)
+        lock(&self.known).insert(identity, sum);
+        Ok((sum, !has))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poison| poison.into_inner())
 }
 
 fn identity(meta: &Metadata) -> Identity {
