@@ -19,7 +19,7 @@ pub const PRESET: &str = "usr/lib/systemd/system-preset/00-keelson.preset";
 const UNITS: &str = "usr/lib/systemd/system";
 
 /// Additions to Debian's units: unit, text.
-const DROP_INS: [(&str, &str); 3] = [
+const DROP_INS: [(&str, &str); 4] = [
     (
         "ldconfig.service",
         "# The cache comes with the commit; only one changed on this host must follow a new /usr.\n\
@@ -41,6 +41,12 @@ const DROP_INS: [(&str, &str); 3] = [
         "# The catalog comes with the commit, as a link.\n\
          [Unit]\n\
          ConditionPathIsSymbolicLink=!/var/lib/systemd/catalog/database\n",
+    ),
+    (
+        "systemd-sysusers.service",
+        "# Lines with locked ids come before the packages' own, which is warned of for each.\n\
+         [Service]\n\
+         LogLevelMax=err\n",
     ),
 ];
 
