@@ -32,7 +32,12 @@ fn good() -> Deb {
 fn failing_maintainer_script_is_shown_with_its_output() {
     let bad = Deb::new("broken", "1.0").script("postinst", "echo about to break\necho the reason why >&2\nexit 7");
     let (archive, manifest) = world(&[bad], "\"broken\"");
-    archive.refuses(&manifest, &["broken", "postinst", "7", "about to break", "the reason why"]).unwrap();
+    archive
+        .refuses(
+            &manifest,
+            &["broken", "post-installation script", "exit status 7", "about to break", "the reason why"],
+        )
+        .unwrap();
 }
 
 #[test]

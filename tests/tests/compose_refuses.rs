@@ -49,7 +49,7 @@ fn release_signed_by_a_stranger() {
     let stranger = Key::generate("Stranger <stranger@keelson.invalid>").unwrap();
     archive.repository.sign(&stranger).unwrap();
     let manifest = archive.manifest("\"demo\"", "").unwrap();
-    archive.refuses_to_lock(&manifest, &["signature", "fixtures"]).unwrap();
+    archive.refuses_to_lock(&manifest, &["signature", "test InRelease"]).unwrap();
 }
 
 #[test]
