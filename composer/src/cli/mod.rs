@@ -6,6 +6,8 @@ mod diff;
 mod image;
 mod lint;
 mod lock;
+mod run;
+mod serve;
 mod show;
 
 use std::process::ExitCode;
@@ -39,6 +41,8 @@ pub enum Verb {
     Image(image::Args),
     Lint(lint::Args),
     Lock(lock::Args),
+    Run(run::Args),
+    Serve(serve::Args),
     Show(show::Args),
 }
 
@@ -52,6 +56,8 @@ impl Verb {
             Verb::Image(args) => image::run(args),
             Verb::Lint(args) => lint::run(args),
             Verb::Lock(args) => lock::run(args),
+            Verb::Run(args) => run::run(args),
+            Verb::Serve(args) => serve::run(args),
             Verb::Show(args) => show::run(args),
         }
     }
