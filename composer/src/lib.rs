@@ -14,4 +14,5 @@ pub mod manifest;
 pub mod progress;
 pub mod resolve;
 pub mod rootfs;
+pub mod serve;
 pub mod settings;
