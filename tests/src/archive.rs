@@ -37,7 +37,7 @@ pub struct Archive {
 
 impl Archive {
     /// A signed repository of `debs` on a running server, and an OSTree repository with a commit
-    /// at [`REF`].
+    /// at another ref than the manifests' (a delta from it to a whole host would take a minute).
     pub fn new(debs: &[Deb]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let key = Key::generate("Archive <archive@keelson.invalid>")?;
@@ -108,11 +108,11 @@ impl Archive {
     }
 }
 
-/// Makes a repository with one commit at [`REF`], and gives its refs.
+/// Makes a repository with one commit, and gives its refs.
 fn keepsake(repo: &Path, root: &Path) -> Result<Vec<(String, String)>> {
     tree::write("f 0644 /usr/share/keepsake of an earlier compose\\n", root)?;
     ostree(repo, &["init", "--mode=archive"])?;
     let source = format!("--tree=dir={}", root.display());
-    ostree(repo, &["commit", "--branch", REF, "--timestamp=@1700000000", &source])?;
+    ostree(repo, &["commit", "--branch", "test/keepsake", "--timestamp=@1700000000", &source])?;
     repo::refs(repo)
 }

@@ -14,7 +14,7 @@ fn boots_upgrades_and_rolls_back() -> Result<()> {
     upgrade(&mut guest, host)?;
     second_version(&mut guest, host)?;
     etc_and_var_as_they_should_be(&mut guest)?;
-    guest.sh("keelctl rollback --yes")?;
+    guest.sh("keelctl rollback")?;
     guest.reboot()?;
     first_version_again(&mut guest, host)
 }
@@ -67,6 +67,7 @@ fn second_version(guest: &mut Guest, host: &Host) -> Result<()> {
     ensure!(guest.sh(&format!("cat {EXTRA_SCRIPTED}"))? == "made", "the maintainer script left nothing");
     ensure!(guest.sh(&format!("stat -c %a {EXTRA_STATE}"))? == "750", "the folder in /var has another mode");
     ensure!(guest.sh(&format!("dpkg -S {EXTRA_PROGRAM}"))?.starts_with(EXTRA), "dpkg does not know whose it is");
+    guest.sh("keelctl pin 0 && keelctl status | grep -q pinned && keelctl unpin 0")?;
     ensure!(guest.sh("keelctl upgrade --check")?.to_lowercase().contains("up to date"), "more to upgrade to");
     Ok(())
 }
