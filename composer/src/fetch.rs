@@ -19,6 +19,9 @@ use crate::settings::Settings;
 /// Connections held open at once.
 const PARALLEL: usize = 8;
 
+/// How the names of unfinished downloads begin; those an interrupted compose left are removed.
+const PARTIAL: &str = ".get-";
+
 /// A locked package that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -155,7 +158,17 @@ struct Store {
 
 impl Store {
     fn open(dir: PathBuf) -> Result<Self, FetchError> {
-        fs::create_dir_all(&dir).map_err(|source| FetchError::Store { path: dir.clone(), source })?;
+        let sweep = || {
+            fs::create_dir_all(&dir)?;
+            for entry in fs::read_dir(&dir)? {
+                let path = entry?.path();
+                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PARTIAL)) {
+                    fs::remove_file(&path)?;
+                }
+            }
+            Ok(())
+        };
+        sweep().map_err(|source| FetchError::Store { path: dir.clone(), source })?;
         Ok(Self { dir })
     }
 
@@ -195,7 +208,7 @@ impl Store {
     ) -> Result<(), FetchError> {
         let failed = |source| FetchError::Store { path: self.path(package), source };
         let mut reader = open()?;
-        let mut temporary = tempfile::Builder::new().prefix(".get-").tempfile_in(&self.dir).map_err(failed)?;
+        let mut temporary = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&self.dir).map_err(failed)?;
         let mut hash = Sha256::new();
         let mut file = BufWriter::with_capacity(1 << 18, temporary.as_file_mut());
         let mut both = Tee { file: &mut file, digest: DigestWriter(&mut hash) };

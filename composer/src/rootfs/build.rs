@@ -10,7 +10,7 @@ use keelson_common::command::CommandExt;
 use rayon::prelude::*;
 
 use super::accounts::Accounts;
-use super::configure::{ConfigureError, configure};
+use super::configure::{ConfigureError, Work, configure};
 use super::dpkg;
 use super::initramfs::{self, InitramfsError};
 use super::layer::{self, Layers, Overlay};
@@ -183,13 +183,13 @@ fn add_packages(
     }
     let step = job.progress.step(title);
     let installed = unpack::installed(root).map_err(io_error("read dpkg's database"))?;
-    let packages: Vec<&Package> = list.iter().map(|(_, package)| package).collect();
-    unpack(root, &packages, &installed)?;
+    let work = Work::divide(list.iter().map(|(_, package)| package));
+    unpack(root, &work.unpacked, &installed)?;
     seed(root, locked, date).map_err(io_error("write the locked accounts"))?;
     let architecture = &job.manifest.architecture;
     std::thread::scope(|scope| {
         scope.spawn(|| (job.unpacked)(root));
-        configure(root, &packages, architecture, date)
+        configure(root, &work, architecture, date)
     })?;
     step.finish_and_clear();
     Ok(())
@@ -213,9 +213,10 @@ fn canonical(root: &Path, locked: &Accounts, date: u64) -> Result<Accounts, Buil
     Ok(all.without(&Accounts::standard(root).map_err(&failed)?))
 }
 
-/// An empty folder for the overlay, on the same file system as the layers.
+/// An empty folder for the overlay, on the same file system as the layers. The caller holds the
+/// cache for itself, so what is there is left over from a compose that was killed.
 fn work_folder(cache: &Path) -> Result<PathBuf, BuildError> {
-    let work = cache.join("work").join(std::process::id().to_string());
+    let work = cache.join("work");
     layer::remove(&work).and_then(|()| fs::create_dir_all(&work)).map_err(io_error("make a work folder"))?;
     Ok(work)
 }

@@ -1,5 +1,6 @@
-//! Owns running the maintainer scripts of unpacked packages: `preinst` by hand in the order of the
-//! lock, then real `dpkg --configure` for all of them at once, triggers at its end.
+//! Owns running the maintainer scripts: `preinst` of unpacked packages by hand in the order of the
+//! lock, then real `dpkg --configure` for all of them at once, triggers at its end. A package that
+//! moves another's file away before its own is unpacked is left to `dpkg --unpack` altogether.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,15 +43,42 @@ pub enum ConfigureError {
     },
 }
 
+/// Packages by who unpacks them.
+#[derive(Debug, Default)]
+pub struct Work<'a> {
+    /// Unpacked already.
+    pub unpacked: Vec<&'a Package>,
+    /// Left to dpkg.
+    pub by_dpkg: Vec<&'a Package>,
+}
+
+impl<'a> Work<'a> {
+    /// Divides packages: those whose `preinst` diverts with a rename go to dpkg, because the file
+    /// they divert must be there, and theirs must not, when it runs.
+    pub fn divide(packages: impl Iterator<Item = &'a Package>) -> Self {
+        let (by_dpkg, unpacked) = packages.partition(|package| diverts(package));
+        Self { unpacked, by_dpkg }
+    }
+}
+
+fn diverts(package: &Package) -> bool {
+    let lines = package.archive.lines("preinst");
+    let text = lines.join("\n").replace("--no-rename", "");
+    text.contains("dpkg-divert") && text.contains("--rename")
+}
+
 /// Configures what was just unpacked. `architecture` is dpkg's, `date` seconds since the epoch.
-pub fn configure(root: &Path, packages: &[&Package], architecture: &str, date: u64) -> Result<(), ConfigureError> {
+pub fn configure(root: &Path, work: &Work<'_>, architecture: &str, date: u64) -> Result<(), ConfigureError> {
     let failed = |source| ConfigureError::Root { path: root.to_owned(), source };
     let policy = root.join(POLICY);
     fs::write(&policy, "#!/bin/sh\nexit 101\n").map_err(failed)?;
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o755)).map_err(failed)?;
-    let activated = activated(root, packages).map_err(failed)?;
-    let script = script(packages, &activated, architecture);
-    let sandbox = Sandbox::new(root, date).mask(DRACUT);
+    let activated = activated(root, &work.unpacked).map_err(failed)?;
+    let script = script(work, &activated, architecture);
+    let mut sandbox = Sandbox::new(root, date).mask(DRACUT);
+    for (number, package) in work.by_dpkg.iter().enumerate() {
+        sandbox = sandbox.show(&package.path, deb(number));
+    }
     let outcome = sandbox.command(&["sh", "-c", &script]).output_text();
     fs::remove_file(&policy).map_err(failed)?;
     match outcome {
@@ -80,14 +108,19 @@ fn activated(root: &Path, packages: &[&Package]) -> io::Result<BTreeSet<String>>
     Ok(hit)
 }
 
+/// Where the sandbox has a package that is left to dpkg.
+fn deb(number: usize) -> String {
+    format!("/run/keelson-{number}.deb")
+}
+
 /// The shell script that configures: one process tree in one sandbox.
-fn script(packages: &[&Package], activated: &BTreeSet<String>, architecture: &str) -> String {
+fn script(work: &Work<'_>, activated: &BTreeSet<String>, architecture: &str) -> String {
     let mut script = String::from("exec 2>&1\nldconfig\n");
     script += &format!(
         "export DPKG_MAINTSCRIPT_ARCH={architecture} DPKG_MAINTSCRIPT_NAME=preinst DPKG_ROOT= \
          DPKG_ADMINDIR=/var/lib/dpkg DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1\n"
     );
-    for package in packages.iter().filter(|package| package.archive.members.contains_key("preinst")) {
+    for package in work.unpacked.iter().filter(|package| package.archive.members.contains_key("preinst")) {
         let control = &package.archive.control;
         script += &format!(
             "DPKG_MAINTSCRIPT_PACKAGE={name} /var/lib/dpkg/info/{file}.preinst install || \
@@ -97,6 +130,9 @@ fn script(packages: &[&Package], activated: &BTreeSet<String>, architecture: &st
         );
     }
     script += "unset DPKG_MAINTSCRIPT_NAME DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT\n";
+    for number in 0..work.by_dpkg.len() {
+        script += &format!("dpkg --force-unsafe-io --force-depends --unpack {} || exit 1\n", deb(number));
+    }
     for path in activated {
         script += &format!("dpkg-trigger --by-package=dpkg --no-await '{path}'\n");
     }

@@ -23,7 +23,7 @@ pub struct Sandbox {
     root: PathBuf,
     date: u64,
     masked: Vec<&'static str>,
-    visible: Vec<(PathBuf, &'static str)>,
+    visible: Vec<(PathBuf, String)>,
 }
 
 impl Sandbox {
@@ -41,7 +41,7 @@ impl Sandbox {
     }
 
     /// Shows a file or folder of the build machine, read-only.
-    pub fn show(mut self, path: &Path, at: &'static str) -> Self {
+    pub fn show(mut self, path: &Path, at: String) -> Self {
         self.visible.push((path.to_owned(), at));
         self
     }
