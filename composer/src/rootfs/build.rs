@@ -156,6 +156,7 @@ fn lower_layer(job: &Job<'_>, lower: &[Located], locked: &Accounts) -> Result<Pa
     prepare(&root, &job.manifest.architecture).map_err(io_error("prepare a root"))?;
     add_packages(job, &root, lower, locked, (date, "Base packages"))?;
     canonical(&root, locked, date)?;
+    layout::uncheck_python(&root)?;
     layers.finish(&key).map_err(io_error("finish a layer"))?;
     Ok(root)
 }

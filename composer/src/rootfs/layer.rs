@@ -14,7 +14,7 @@ use crate::lock::LockedPackage;
 /// How many lower layers are kept.
 const KEPT: usize = 3;
 /// Raised when unpacking or configuring changes what a layer looks like.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// Gives this process mounts of its own, which end with it however it ends. Call it before any
 /// thread is started: only the calling thread and those it starts later are moved.
