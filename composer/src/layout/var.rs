@@ -113,10 +113,9 @@ impl Survey<'_> {
 }
 
 /// Whether what a package ships at this path of `/var` (no leading `/`) is to be on a host: false
-/// for package tools' state, and for what is no folder in a folder of caches and logs.
+/// for the state of package tools.
 pub fn is_kept(path: &str) -> bool {
-    let below = |folder: &&str| path == *folder || is_below(path, folder);
-    !DROPPED.iter().any(|folder| below(&folder)) && !is_below(path, dpkg::ADMIN_DIR)
+    !DROPPED.iter().any(|dropped| path == *dropped || is_below(path, dropped)) && !is_below(path, dpkg::ADMIN_DIR)
 }
 
 /// An empty log that says who was here (`wtmp`) is wanted by its writers; other empty files in
