@@ -33,6 +33,16 @@ done
 . qemu/setup.sh
 keelson_setup
 
+# Composing takes the mirror that apt of this machine is set up with, where it has all that is needed.
+mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed 's|/*$||' | sort -u)
+base=$(keelson_mirror)
+base=${base%/debian*}
+if [ -n "$base" ] && grep -qxF "$base/debian-security" <<<"$mirrors"; then
+    export KEELSON_MIRROR="${KEELSON_MIRROR:-$base}"
+fi
+# Composing sets owners of files and mounts: only the tests' programs run as root, cargo does not.
+[ "$(id -u)" = 0 ] || export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo --preserve-env"
+
 summary=()
 failed=0
 

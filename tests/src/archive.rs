@@ -100,6 +100,11 @@ impl Archive {
         self.unharmed()
     }
 
+    /// The refs that the OSTree repository had at first.
+    pub fn before(&self) -> &[(String, String)] {
+        &self.before
+    }
+
     /// Fails unless the OSTree repository holds, whole, what it held at first and nothing else.
     pub fn unharmed(&self) -> Result<()> {
         let now = repo::refs(&self.keelson.repo)?;

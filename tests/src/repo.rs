@@ -46,9 +46,12 @@ pub fn link_copy(from: &Path, to: &Path) -> Result<()> {
 /// A copy of `from` at `to` without static deltas.
 pub fn without_deltas(from: &Path, to: &Path) -> Result<()> {
     link_copy(from, to)?;
-    let deltas = to.join("deltas");
+    let (deltas, signature) = (to.join("deltas"), to.join("summary.sig"));
     if deltas.exists() {
         fs::remove_dir_all(deltas)?;
+    }
+    if signature.exists() {
+        fs::remove_file(signature)?;
     }
     ostree(to, &["summary", "--update"])?;
     Ok(())

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keelson_common::command::CommandExt;
-use keelson_tests::archive::Archive;
+use keelson_tests::archive::{Archive, REF};
 use keelson_tests::deb::Deb;
 use keelson_tests::keelson::Keelson;
 use keelson_tests::{paths, repo};
@@ -85,14 +85,25 @@ fn interrupted_compose_is_followed_by_a_good_one() {
     let calm = archive.copy_of_repository("calm").unwrap();
     let expected = Keelson { cache: archive.folder().join("calm-cache"), ..calm }.compose(&manifest).unwrap();
     let whole = start.elapsed();
+    let refs = |more: bool| {
+        let mut refs = archive.before().to_vec();
+        refs.extend(more.then(|| (REF.to_owned(), expected.checksum.clone())));
+        refs.sort();
+        refs
+    };
     for part in 1..8 {
         kill_after(archive.keelson.compose_command(&manifest).unwrap(), whole * part / 8);
-        archive.unharmed().unwrap();
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
         assert!(!mounts.contains(archive.folder().to_str().unwrap()), "a mount was left behind");
+        repo::ostree(&archive.keelson.repo, &["fsck"]).unwrap();
+        // All or nothing: it may have come to its end before it was killed.
+        let now = repo::refs(&archive.keelson.repo).unwrap();
+        assert!(now == refs(false) || now == refs(true), "{now:?}");
     }
     assert_eq!(archive.keelson.compose(&manifest).unwrap().checksum, expected.checksum);
     repo::ostree(&archive.keelson.repo, &["fsck"]).unwrap();
+    let summary = repo::ostree(&archive.keelson.repo, &["summary", "--view"]).unwrap();
+    assert!(summary.contains(&expected.checksum), "{summary}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn second_version(guest: &mut Guest, host: &Host) -> Result<()> {
     ensure!(guest.sh(&format!("stat -c %a {EXTRA_STATE}"))? == "750", "the folder in /var has another mode");
     ensure!(guest.sh(&format!("dpkg -S {EXTRA_PROGRAM}"))?.starts_with(EXTRA), "dpkg does not know whose it is");
     guest.sh("keelctl pin 0 && keelctl status | grep -q pinned && keelctl unpin 0")?;
-    ensure!(guest.sh("keelctl upgrade --check")?.to_lowercase().contains("up to date"), "more to upgrade to");
+    ensure!(guest.sh("keelctl upgrade --check")?.contains("is the newest"), "more to upgrade to");
     Ok(())
 }
 
