@@ -63,7 +63,7 @@ pub fn adjust(root: &Root) -> Result<(), LayoutError> {
         root.rename(CATALOG, IMAGE_CATALOG)?;
     }
     if root.is_dir("var/log/journal")? {
-        root.write("usr/lib/systemd/journald.conf.d/keelson.conf", "[Journal]\nStorage=persistent\n", 0o644)?;
+        root.write("usr/lib/systemd/journald.conf.d/00-keelson.conf", "[Journal]\nStorage=persistent\n", 0o644)?;
     }
     if root.is_dir(UNITS)? {
         root.write(PRESET, preset(&enabled(root)?), 0o644)?;
