@@ -13,10 +13,9 @@ use crate::esp::Esp;
 use crate::ext4::Ext4;
 use crate::request::{Format, ImageReport, ImageRequest, StepTime};
 use crate::source::Source;
-use crate::sysroot::{self, Remote};
 use crate::tools::Tools;
 use crate::workdir::WorkDir;
-use crate::{DiskIds, ImageError, Layout, grub, kargs, partition};
+use crate::{DiskIds, ImageError, Layout, grub, kargs, keys, nosync, partition, sysroot};
 
 /// The disk while it is made, in the work folder.
 const DISK: &str = "disk";
@@ -49,8 +48,8 @@ impl Step {
     }
 }
 
-/// Told what is being done.
-pub trait Progress {
+/// Told what is being done, from another thread than the caller's.
+pub trait Progress: Sync {
     /// `step` begins.
     fn step(&self, step: Step);
 }
@@ -78,8 +77,12 @@ impl Steps<'_> {
 }
 
 /// Makes the disk that `request` asks for. The output appears whole or not at all; an older file of
-/// that name stays until then.
+/// that name stays until then. It is not synced: it can be made again.
 pub fn build(request: &ImageRequest, progress: &dyn Progress) -> Result<ImageReport, ImageError> {
+    nosync::run(|| build_unsynced(request, progress))
+}
+
+fn build_unsynced(request: &ImageRequest, progress: &dyn Progress) -> Result<ImageReport, ImageError> {
     if !rustix::process::geteuid().is_root() {
         return Err(ImageError::NotRoot);
     }
@@ -92,9 +95,11 @@ pub fn build(request: &ImageRequest, progress: &dyn Progress) -> Result<ImageRep
     let mut steps = Steps { progress, times: Vec::new() };
 
     let root = work.sysroot();
-    let remote = Remote { url: remote_url.as_deref(), keys: request.trusted_keys.as_deref() };
     let sysroot = steps.run(Step::Pull, || {
-        let sysroot = sysroot::init(&root, &remote)?;
+        let sysroot = sysroot::init(&root, remote_url.as_deref())?;
+        if let Some(keys) = &request.trusted_keys {
+            keys::trust(&tools, work.path(), &root, keys)?;
+        }
         sysroot::pull(&sysroot, &source)?;
         Ok(sysroot)
     })?;

@@ -65,8 +65,8 @@ pub enum ImageError {
         least: u64,
     },
     /// The keys given hold no OpenPGP public key.
-    #[error("the trusted keys hold no OpenPGP public key")]
-    NoKeys,
+    #[error("the trusted keys are no OpenPGP public keys")]
+    Keys(#[source] CommandError),
     /// libostree refused.
     #[error("libostree failed while {action}")]
     Ostree {

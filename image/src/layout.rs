@@ -23,6 +23,8 @@ const BIOS_BOOT: Extent = Extent { start: MIB, bytes: MIB };
 /// Large enough for FAT32 with clusters of one sector, which every firmware reads, and for the
 /// boot loaders of a second operating system release beside ours.
 const ESP: Extent = Extent { start: 2 * MIB, bytes: 64 * MIB };
+/// Below this, mke2fs finds the journal too big.
+const LEAST_ROOT: u64 = 4 * JOURNAL;
 const ROOT_START: u64 = 66 * MIB;
 /// The backup table takes 33 sectors at the end.
 const TAIL: u64 = MIB;
@@ -81,9 +83,9 @@ impl Layout {
 }
 
 /// The size of an ext4 that holds `content` bytes of files: a sixteenth more for inode tables,
-/// folders and the reserve, plus the journal.
+/// folders and the reserve, plus the journal; never smaller than a journal of that size allows.
 fn root_for(content: u64) -> u64 {
-    (content + content / 16 + JOURNAL + 8 * MIB).next_multiple_of(MIB)
+    (content + content / 16 + JOURNAL + 8 * MIB).next_multiple_of(MIB).max(LEAST_ROOT)
 }
 
 fn disk_with_root(root: u64) -> u64 {
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn default_size_leaves_room_for_a_second_deployment() {
-        let content = 600 * MIB;
+        let content = 1000 * MIB;
         let layout = Layout::plan(content, None).unwrap();
         assert!(layout.root.bytes > 2 * content + JOURNAL);
         assert!(layout.disk < 3 * content);

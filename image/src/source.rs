@@ -87,5 +87,20 @@ fn folders(dir: &gio::File) -> Vec<std::path::PathBuf> {
     else {
         return Vec::new();
     };
-    entries.flatten().map(|info| info.name()).collect()
+    // The iterator over an enumerator repeats an error for ever; a missing folder is one.
+    let mut names = Vec::new();
+    while let Ok(Some(info)) = entries.next_file(gio::Cancellable::NONE) {
+        names.push(info.name());
+    }
+    names
+}
+
+/// The file name an image gets when none is asked for: the ref, the version (or the start of the
+/// checksum) and the format, `keelson-host-amd64-13.0.qcow2`.
+pub fn file_name(request: &ImageRequest) -> Result<String, ImageError> {
+    let source = Source::open(request)?;
+    let version = source.info.version.unwrap_or_else(|| source.checksum.chars().take(12).collect());
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_+~".contains(c) { c } else { '-' };
+    let stem: String = format!("{}-{version}", source.reference).chars().map(plain).collect();
+    Ok(format!("{stem}.{}", request.format.extension()))
 }

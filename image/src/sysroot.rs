@@ -22,23 +22,16 @@ pub struct Deployed {
     pub content: u64,
 }
 
-/// Where the host updates from, and whom it trusts.
-pub struct Remote<'a> {
-    /// The URL, if known.
-    pub url: Option<&'a str>,
-    /// OpenPGP public keys.
-    pub keys: Option<&'a [u8]>,
-}
-
-/// Makes an empty sysroot in `root`, whose repository is configured as the host's.
-pub fn init(root: &Path, remote: &Remote) -> Result<ostree::Sysroot, ImageError> {
+/// Makes an empty sysroot in `root`, whose repository is configured as the host's: it updates from
+/// `url`, and from there takes signed commits only.
+pub fn init(root: &Path, url: Option<&str>) -> Result<ostree::Sysroot, ImageError> {
     let action = "making the sysroot";
     prepare_boot(root).map_err(ImageError::io("make the boot folder in", root))?;
     let sysroot = ostree::Sysroot::new(Some(&gio::File::for_path(root)));
     sysroot.ensure_initialized(gio::Cancellable::NONE).map_err(ImageError::ostree(action))?;
     sysroot.init_osname(STATEROOT, gio::Cancellable::NONE).map_err(ImageError::ostree(action))?;
     sysroot.load(gio::Cancellable::NONE).map_err(ImageError::ostree(action))?;
-    configure(&sysroot.repo(), remote)?;
+    configure(&sysroot.repo(), url)?;
     Ok(sysroot)
 }
 
@@ -55,28 +48,18 @@ fn prepare_boot(root: &Path) -> io::Result<()> {
     symlink("../loader/syslinux.cfg", boot.join("syslinux/syslinux.cfg"))
 }
 
-fn configure(repo: &ostree::Repo, remote: &Remote) -> Result<(), ImageError> {
+fn configure(repo: &ostree::Repo, url: Option<&str>) -> Result<(), ImageError> {
     let config = repo.copy_config();
     config.set_string("sysroot", "bootloader", "syslinux");
     config.set_boolean("sysroot", "readonly", true);
     let group = format!("remote \"{REMOTE}\"");
-    if let Some(url) = remote.url {
+    if let Some(url) = url {
         config.set_string(&group, "url", url);
     }
     config.set_boolean(&group, "gpg-verify", true);
     let action = "configuring the repository";
     repo.write_config(&config).map_err(ImageError::ostree(action))?;
-    repo.reload_config(gio::Cancellable::NONE).map_err(ImageError::ostree(action))?;
-    if let Some(keys) = remote.keys {
-        let stream = gio::MemoryInputStream::from_bytes(&glib::Bytes::from(keys));
-        let imported = repo
-            .remote_gpg_import(REMOTE, Some(&stream), &[], gio::Cancellable::NONE)
-            .map_err(ImageError::ostree("importing the trusted keys"))?;
-        if imported == 0 {
-            return Err(ImageError::NoKeys);
-        }
-    }
-    Ok(())
+    repo.reload_config(gio::Cancellable::NONE).map_err(ImageError::ostree(action))
 }
 
 /// Copies the commit into the sysroot's repository. Nothing is synced: the folder is temporary.

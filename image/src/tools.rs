@@ -25,6 +25,8 @@ pub struct Tools {
     pub mcopy: PathBuf,
     /// Links GRUB images.
     pub grub_mkimage: PathBuf,
+    /// Reads keys.
+    pub gpg: PathBuf,
     /// Converts images.
     pub qemu_img: PathBuf,
 }
@@ -50,6 +52,7 @@ impl Tools {
             mmd: program("mmd", "mtools")?,
             mcopy: program("mcopy", "mtools")?,
             grub_mkimage: program("grub-mkimage", "grub-common")?,
+            gpg: program("gpg", "gpg")?,
             qemu_img,
         })
     }
