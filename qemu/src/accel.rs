@@ -22,7 +22,8 @@ pub enum Accel {
 }
 
 impl Accel {
-    /// QEMU's arguments for it. `max` gives a TCG guest RDRAND, so it need not wait for entropy.
+    /// QEMU's arguments for it. `max` gives a TCG guest RDRAND, so it need not wait for entropy;
+    /// without SVM it does not load its own KVM.
     pub fn argv(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],

@@ -17,6 +17,9 @@ const KEPT: usize = 4 << 20;
 /// Lines of the console that an error shows.
 const SHOWN: usize = 25;
 
+/// Longest line an error shows in full.
+const WIDE: usize = 240;
+
 /// Something that is shown what the console prints as it comes, `true` to go on.
 pub type Tap = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
@@ -220,7 +223,18 @@ fn line_at(text: &str, at: usize) -> &str {
 
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+    let last = lines[lines.len().saturating_sub(SHOWN)..].iter();
+    // A boot menu redraws itself in one line of mostly blanks.
+    last.map(|line| squeeze(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn squeeze(line: &str) -> String {
+    if line.len() <= WIDE {
+        return line.to_owned();
+    }
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let start = line.char_indices().rev().nth(WIDE - 1).map_or(0, |(start, _)| start);
+    line[start..].to_owned()
 }
 
 #[cfg(test)]
@@ -267,6 +281,14 @@ mod tests {
         guest.read_exact(&mut typed).unwrap();
         assert_eq!(&typed, b"root\n");
         assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"\x1b[1ma\n");
+    }
+
+    #[test]
+    fn wide_lines_are_cut_to_their_end() {
+        assert_eq!(squeeze("  a   b"), "  a   b");
+        let long = format!("menu{}entry {}", " ".repeat(300), "x".repeat(230));
+        assert_eq!(squeeze(&long), format!("enu entry {}", "x".repeat(230)));
+        assert_eq!(squeeze(&"ü".repeat(500)).chars().count(), WIDE);
     }
 
     #[test]

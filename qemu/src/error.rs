@@ -55,9 +55,9 @@ pub enum Error {
         console: String,
     },
     /// Something did not happen in time.
-    #[error("{what} did not happen within {} s{}", .limit.as_secs(), tail(.output))]
+    #[error("no {what} within {} s{}", .limit.as_secs(), tail(.output))]
     Timeout {
-        /// What was waited for.
+        /// What was waited for, to follow "no".
         what: String,
         /// The time given.
         limit: Duration,

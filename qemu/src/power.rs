@@ -102,7 +102,7 @@ fn ended(process: &mut Tied, log: &Path) -> Error {
     let output = || tail(&fs::read(log).unwrap_or_default());
     match process.wait(Duration::from_secs(1)) {
         Ok(Some(status)) => Error::Ended { status, doing, output: output() },
-        Ok(None) => Error::Timeout { what: "QEMU's start".into(), limit: START, output: output() },
+        Ok(None) => Error::Timeout { what: "start of QEMU".into(), limit: START, output: output() },
         Err(source) => Error::io("wait for", PROGRAM)(source),
     }
 }

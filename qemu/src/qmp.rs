@@ -74,7 +74,7 @@ impl Qmp {
         self.answers.recv_timeout(ANSWER).map_err(|error| match error {
             RecvTimeoutError::Disconnected => Error::Off { doing: format!("QEMU was to `{command}`") },
             RecvTimeoutError::Timeout => {
-                Error::Timeout { what: format!("QEMU's answer to `{command}`"), limit: ANSWER, output: String::new() }
+                Error::Timeout { what: format!("answer of QEMU to `{command}`"), limit: ANSWER, output: String::new() }
             }
         })
     }
@@ -88,7 +88,7 @@ impl Qmp {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::Off { doing: format!("waiting for {name}") }),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(Error::Timeout { what: format!("QEMU's event {name}"), limit, output: String::new() });
+                    return Err(Error::Timeout { what: format!("event {name} of QEMU"), limit, output: String::new() });
                 }
             }
         }

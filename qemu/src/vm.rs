@@ -113,7 +113,7 @@ impl Vm {
                 Err(error) => return Err(error),
             }
             if begin.elapsed() >= limit {
-                let what = "a guest ready for commands".into();
+                let what = "guest ready for commands".into();
                 return Err(Error::Timeout { what, limit, output: self.console.tail() });
             }
         }
@@ -243,7 +243,7 @@ impl Vm {
                 self.running = None;
                 Ok(status)
             }
-            None => Err(Error::Timeout { what: "the machine's going off".into(), limit, output: self.console.tail() }),
+            None => Err(Error::Timeout { what: "power-off of the guest".into(), limit, output: self.console.tail() }),
         }
     }
 

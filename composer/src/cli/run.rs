@@ -236,7 +236,7 @@ impl Session {
         });
         match status {
             Err(keelson_qemu::Error::Timeout { what, .. }) => {
-                eprintln!("keelson: {what} did not come within {} s", limit.as_secs());
+                eprintln!("keelson: no {what} within {} s", limit.as_secs());
                 Ok(ExitCode::from(124))
             }
             Err(error) => Err(error.into()),

@@ -145,7 +145,7 @@ impl Guest {
         if let Some(status) = self.follow(&mut running, command, limit)? {
             return Ok(status);
         }
-        let what = format!("the end of `{command}`");
+        let what = format!("end of `{command}`");
         self.say(&protocol::kill(&running.id))?;
         let died = self.follow(&mut running, command, DYING)?.is_some();
         if !died {
