@@ -2,6 +2,7 @@
 //! inside a commit.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use gio::prelude::*;
@@ -111,10 +112,11 @@ fn owners_of(repo: &Repo, root: &Folder, read: &mut HashMap<Sum, String>) -> Res
     if let Some(Item::Folder(info)) = lookup(repo, root, &format!("{DPKG_DIR}/info"))? {
         for (name, item) in items(repo, &info.content)? {
             let (Some(package), Item::File(sum)) = (package_of_list(&name), item) else { continue };
-            if !read.contains_key(&sum) {
-                read.insert(sum, content(repo, &sum)?);
-            }
-            owners.add(package, &read[&sum]);
+            let list = match read.entry(sum) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(content(repo, &sum)?),
+            };
+            owners.add(package, list);
         }
     }
     if let Some(diversions) = text(repo, root, &format!("{DPKG_DIR}/diversions"))? {
