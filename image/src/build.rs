@@ -15,7 +15,7 @@ use crate::request::{Format, ImageReport, ImageRequest, StepTime};
 use crate::source::Source;
 use crate::tools::Tools;
 use crate::workdir::WorkDir;
-use crate::{DiskIds, ImageError, Layout, grub, kargs, keys, nosync, partition, sysroot};
+use crate::{DiskIds, ImageError, Layout, grub, kargs, keys, nosync, partition, scratch, sysroot};
 
 /// The disk while it is made, in the work folder.
 const DISK: &str = "disk";
@@ -91,10 +91,14 @@ fn build_unsynced(request: &ImageRequest, progress: &dyn Progress) -> Result<Ima
     let ids = request.ids.unwrap_or_else(|| DiskIds::derive(&source.checksum));
     let kargs = kargs::compose(ids.root_fs, &source.info.kargs, &request.extra_kargs)?;
     let remote_url = request.remote_url.clone().or_else(|| source.info.update_url.clone());
-    let work = WorkDir::new(&parent(&request.output)?)?;
+    let parent = parent(&request.output)?;
+    let work = WorkDir::new(&parent)?;
+    let scratch = request.scratch.clone().unwrap_or_else(|| scratch::choose(&source.repo, &source.checksum, &parent));
+    tracing::debug!("the sysroot is put together in {}", scratch.display());
+    let scratch = WorkDir::new(&scratch)?;
     let mut steps = Steps { progress, times: Vec::new() };
 
-    let root = work.sysroot();
+    let root = scratch.sysroot();
     let sysroot = steps.run(Step::Pull, || {
         let sysroot = sysroot::init(&root, remote_url.as_deref())?;
         if let Some(keys) = &request.trusted_keys {

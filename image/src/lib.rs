@@ -22,6 +22,7 @@ mod layout;
 mod nosync;
 mod partition;
 mod request;
+mod scratch;
 mod source;
 mod sysroot;
 mod tools;

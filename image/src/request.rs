@@ -49,6 +49,9 @@ pub struct ImageRequest {
     pub trusted_keys: Option<Vec<u8>>,
     /// Kernel arguments after the commit's own, each `key` or `key=value`.
     pub extra_kargs: Vec<String>,
+    /// Folder for scratch files of the size of the deployment; `None` takes memory when there is
+    /// plenty, else the output's folder.
+    pub scratch: Option<PathBuf>,
     /// Identifiers of disk, partitions and file systems; `None` derives them from the commit.
     pub ids: Option<DiskIds>,
 }
@@ -66,6 +69,7 @@ impl ImageRequest {
             remote_url: None,
             trusted_keys: None,
             extra_kargs: Vec::new(),
+            scratch: None,
             ids: None,
         }
     }

@@ -12,7 +12,9 @@ const MODULES: &str = "usr/lib/modules";
 
 /// A bootable commit.
 pub struct Source {
-    /// The repository's address, for libostree to pull from.
+    /// The repository.
+    pub repo: ostree::Repo,
+    /// Its address, for libostree to pull from.
     pub uri: String,
     /// The ref.
     pub reference: String,
@@ -32,6 +34,7 @@ impl Source {
         let (commit, _) = repo.load_commit(&checksum).map_err(ImageError::ostree("reading the commit"))?;
         check_bootable(&repo, &checksum)?;
         Ok(Self {
+            repo,
             uri: gio::File::for_path(&path).uri().into(),
             reference: request.rev.clone(),
             checksum,

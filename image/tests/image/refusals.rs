@@ -88,6 +88,7 @@ fn fill(folder: &Path) {
     fs::write(folder.join("other"), vec![1; 5 << 20]).unwrap();
     let mut request = world.request("disk.raw");
     request.output = folder.join("disk.raw");
+    request.scratch = Some(folder.to_owned());
     let error = build(&request, &()).unwrap_err();
     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     let message = format!("{error}: {cause}");
