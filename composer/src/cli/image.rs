@@ -59,6 +59,10 @@ pub struct Args {
     /// Add a kernel argument (may be repeated)
     #[arg(long = "karg", value_name = "KEY[=VALUE]")]
     kargs: Vec<String>,
+    /// Folder for scratch files of the deployment's size [default: memory when there is plenty, else the
+    /// output's folder]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Derive the disk's identifiers from this text instead of the commit, for disks that must differ
     #[arg(long, value_name = "TEXT")]
     seed: Option<String>,
@@ -92,6 +96,7 @@ fn request(args: Args) -> Result<ImageRequest> {
     request.remote_url = args.remote_url;
     request.trusted_keys = if args.no_key { None } else { Some(trusted_keys(&args.keys)?) };
     request.extra_kargs = args.kargs;
+    request.scratch = args.scratch;
     request.ids = args.seed.map(|seed| keelson_image::DiskIds::derive(&seed));
     request.output = match args.output {
         Some(output) => output,
