@@ -50,7 +50,9 @@ impl Objects {
         files.par_iter().for_each_init(handle, |repo, (path, meta)| {
             let Some(repo) = repo else { return };
             match self.file(repo, path, meta) {
-                Ok((sum, true)) => drop(lock(&self.ahead).insert(sum)),
+                Ok((sum, true)) => {
+                    lock(&self.ahead).insert(sum);
+                }
                 Ok((_, false)) => {}
                 Err(error) => tracing::debug!("{} is left for later: {error}", path.display()),
             }

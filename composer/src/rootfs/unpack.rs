@@ -72,7 +72,9 @@ pub fn unpack(root: &Path, packages: &[&Package], installed: &[(String, Vec<Stri
         Shared { packages, owners: Mutex::new(Owners::default()), dirs: Mutex::default(), conflict: Mutex::default() };
     for (number, (_, files)) in installed.iter().enumerate() {
         let mut owners = lock(&shared.owners);
-        files.iter().for_each(|file| drop(owners.claim(file, packages.len() + number, |_, _| false)));
+        for file in files {
+            owners.claim(file, packages.len() + number, |_, _| false);
+        }
     }
     let existing: Vec<&str> = installed.iter().map(|(name, _)| name.as_str()).collect();
     let lists = run(root, &shared, &existing)?;
@@ -107,8 +109,12 @@ fn run(root: &Path, shared: &Shared<'_>, existing: &[&str]) -> Result<BTreeMap<u
                     && let Some(index) = { lock(&queue).next() }
                 {
                     match one(root, shared, index, existing) {
-                        Ok(list) => drop(lock(&lists).insert(index, list)),
-                        Err(error) => drop(lock(&failure).get_or_insert(error)),
+                        Ok(list) => {
+                            lock(&lists).insert(index, list);
+                        }
+                        Err(error) => {
+                            lock(&failure).get_or_insert(error);
+                        }
                     }
                 }
             });
