@@ -83,6 +83,7 @@ impl Host {
         let path = self.folder.join(format!("{}.qcow2", self.v1.composed.checksum));
         let _lock = paths::lock("disk")?;
         if !path.exists() {
+            remove_disks(&self.folder)?;
             let keelson = &self.v1.keelson;
             let mut command = keelson.command(&["image", "--format", "qcow2", "--repo"])?;
             let unfinished = path.with_extension("unfinished");
@@ -97,6 +98,17 @@ impl Host {
     pub fn variant(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+}
+
+/// Removes the disks of earlier commits.
+fn remove_disks(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "qcow2") {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The shipped manifest under a lock of today's packages, always the first commit of its repository.

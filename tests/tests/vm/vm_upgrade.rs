@@ -30,8 +30,8 @@ fn first_boot(guest: &mut Guest, host: &Host) -> Result<()> {
     ensure!(booted["version"] == host.v1.composed.version.as_str(), "{status}");
     ensure!(booted["signature"]["state"] == "trusted", "{status}");
     ensure!(status["staged"].is_null() && status["rollback"].is_null(), "{status}");
-    let owner = guest.sh("dpkg -S $(command -v keeld)")?;
-    ensure!(owner.starts_with("keel"), "{owner}");
+    let owner = guest.sh("dpkg -S keeld")?;
+    ensure!(owner.contains("keelson-agent: "), "{owner}");
     ensure!(guest.sh("dpkg -l | grep -c ^ii")?.trim().parse::<u32>()? > 100, "dpkg -l is short");
     guest.sh("! touch /usr/written 2>/dev/null")?;
     ensure!(guest.ssh("sudo id -u")?.trim() == "0", "no root over SSH");
