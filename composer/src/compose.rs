@@ -133,10 +133,14 @@ impl Stages<'_> {
         let locked = Accounts::locked(&lock.accounts, &lock.groups);
         let accounts = built.accounts.clone().with(&locked).lists();
         let context = lint::Context { accounts: Some(&accounts), kargs: &self.manifest.kargs };
+        let linting = self.progress.step("Linting");
         refuse_fatal(lint::check(built.root(), &context)?)?;
+        drop(linting);
         (lock.accounts, lock.groups) = (accounts.users, accounts.groups);
-        let step = self.progress.step("Committing");
+        let writing = self.progress.step("Writing objects");
         let root = objects.write(built.root())?;
+        drop(writing);
+        let _publishing = self.progress.step("Committing");
         if Lock::read(lock_path)?.as_ref() != Some(&lock) {
             lock.write(lock_path)?;
         }
@@ -150,7 +154,6 @@ impl Stages<'_> {
             info: &info,
             key: (&self.settings.gnupg_home, &key),
         })?;
-        step.finish_and_clear();
         Ok(checksum)
     }
 }

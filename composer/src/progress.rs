@@ -1,9 +1,23 @@
 //! Owns progress bars: on a terminal only, on standard error, and silent everywhere else.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A step under way; when dropped its line goes and its time is told to who asked for more (`-v`).
+pub struct Step {
+    bar: ProgressBar,
+    title: &'static str,
+    start: Instant,
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        tracing::info!("{}: {:.1} s", self.title, self.start.elapsed().as_secs_f64());
+    }
+}
 
 /// Makes progress bars, or bars that show nothing.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +42,12 @@ impl Progress {
     }
 
     /// A line for a step whose length is not known, with the time it has taken.
-    pub fn step(&self, title: &'static str) -> ProgressBar {
+    pub fn step(&self, title: &'static str) -> Step {
         let bar = self.bar(title, 0, "{msg:22} {spinner} {elapsed}");
         if self.visible {
             bar.enable_steady_tick(Duration::from_millis(120));
         }
-        bar
+        Step { bar, title, start: Instant::now() }
     }
 
     fn bar(&self, title: &'static str, total: u64, template: &str) -> ProgressBar {

@@ -78,7 +78,8 @@ impl Apt {
     /// What installing the manifest's packages would download, a line each.
     pub fn print_uris(&self, manifest: &Manifest) -> Result<String, ResolveError> {
         let mut command = self.apt_get();
-        command.args(["install", "--print-uris", "-q", "-y", "-o", "Acquire::ForceHash=SHA256", "?essential"]);
+        command.args(["install", "--print-uris", "-q", "-y", "-o", "Acquire::ForceHash=SHA256"]);
+        command.arg(essential(&manifest.exclude));
         command.args(&manifest.packages);
         match command.output_text() {
             Err(CommandError::Failed { tail, .. }) => {
@@ -106,6 +107,13 @@ fn source_line(repository: &Repository, uri: &str, architecture: &str) -> String
     let key = repository.key.as_deref().unwrap_or(default).display();
     let components = repository.components.join(" ");
     format!("deb [arch={architecture} signed-by={key}] {uri} {} {components}\n", repository.suite)
+}
+
+/// apt's pattern for the essential packages. apt counts itself among them, though Debian's archive
+/// does not: a host that excludes apt does without.
+fn essential(exclude: &[String]) -> String {
+    let not: String = exclude.iter().map(|name| format!(",?not(?exact-name({name}))")).collect();
+    if not.is_empty() { "?essential".to_owned() } else { format!("?and(?essential{not})") }
 }
 
 fn preferences(exclude: &[String]) -> String {
@@ -150,6 +158,12 @@ mod tests {
     fn reads_the_date_of_a_release_file() {
         assert_eq!(date("Origin: x\nDate: Thu, 01 Jan 1970 00:01:00 UTC\n"), Some(60));
         assert_eq!(date("Origin: x\n"), None);
+    }
+
+    #[test]
+    fn excluded_packages_are_not_asked_for() {
+        assert_eq!(essential(&[]), "?essential");
+        assert_eq!(essential(&["apt".to_owned()]), "?and(?essential,?not(?exact-name(apt)))");
     }
 
     #[test]

@@ -99,14 +99,15 @@ pub fn build(job: &Job<'_>, fetched: Vec<Fetched>) -> Result<Built, BuildError> 
     let overlay = Overlay::mount(&lower_root, &work).map_err(io_error("mount an overlay for the root"))?;
     let root = &overlay.root;
     add_packages(job, root, &upper, &locked, (job.lock.date, "Leaf packages"))?;
-    let step = job.progress.step("Customising");
+    let customising = job.progress.step("Customising");
     let sandbox = Sandbox::new(root, job.lock.date);
     layout::customise(root, job.manifest, &|argv| Ok(sandbox.command(argv).run()?))?;
     let accounts = canonical(root, &locked, job.lock.date)?;
-    step.finish_and_clear();
-    let step = job.progress.step("Making the initramfs");
+    drop(customising);
+    let making = job.progress.step("Making the initramfs");
     initramfs::ensure(root, &job.manifest.initramfs, job.cache)?;
-    step.finish_and_clear();
+    drop(making);
+    let _laying_out = job.progress.step("Laying out");
     layout::apply(root, job.manifest, &accounts.lists(), Some(job.version))?;
     Ok(Built { overlay, accounts })
 }
@@ -182,17 +183,18 @@ fn add_packages(
     if list.is_empty() {
         return Ok(());
     }
-    let step = job.progress.step(title);
+    let _adding = job.progress.step(title);
     let installed = unpack::installed(root).map_err(io_error("read dpkg's database"))?;
     let work = Work::divide(list.iter().map(|(_, package)| package));
+    let unpacking = job.progress.step("Unpacking");
     unpack(root, &work.unpacked, &installed)?;
+    drop(unpacking);
     seed(root, locked, date).map_err(io_error("write the locked accounts"))?;
     let architecture = &job.manifest.architecture;
     std::thread::scope(|scope| {
         scope.spawn(|| (job.unpacked)(root));
         configure(root, &work, architecture, date)
     })?;
-    step.finish_and_clear();
     Ok(())
 }
 
