@@ -1,6 +1,7 @@
 //! Owns progress bars: on a terminal only, on standard error, and silent everywhere else.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,6 +17,19 @@ impl Drop for Step {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
         tracing::info!("{}: {:.1} s", self.title, self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// The steps of making a disk, a line each.
+#[derive(Default)]
+pub struct DiskSteps(Mutex<Option<Step>>);
+
+impl keelson_image::Progress for DiskSteps {
+    fn step(&self, step: keelson_image::Step) {
+        // The former step's line goes before the next one comes.
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.take();
+        *line = Some(Progress::on_terminal().step(step.title()));
     }
 }
 

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
-use keelson_image::{Format, ImageReport, ImageRequest, Step};
+use keelson_image::{Format, ImageReport, ImageRequest};
 
 use crate::commit::signing;
-use crate::progress::Progress;
+use crate::progress::DiskSteps;
 use crate::settings;
 
 /// Make a bootable disk of a commit
@@ -78,8 +77,8 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode> {
     let json = args.json;
     let request = request(args)?;
-    let report =
-        keelson_image::build(&request, &Bar::new()).with_context(|| format!("no image of {} was made", request.rev))?;
+    let report = keelson_image::build(&request, &DiskSteps::default())
+        .with_context(|| format!("no image of {} was made", request.rev))?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -130,29 +129,6 @@ fn tell(report: &ImageReport) {
     match &report.remote_url {
         Some(url) => println!("updates from {url}"),
         None => println!("updates from nowhere yet: no --remote-url was given and the manifest names none"),
-    }
-}
-
-/// One line that names the step at work.
-struct Bar {
-    bar: ProgressBar,
-}
-
-impl Bar {
-    fn new() -> Self {
-        Self { bar: Progress::on_terminal().step("preparing") }
-    }
-}
-
-impl keelson_image::Progress for Bar {
-    fn step(&self, step: Step) {
-        self.bar.set_message(step.title());
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
 

@@ -223,7 +223,7 @@ impl Session {
         let begin = Instant::now();
         let bar = Progress::on_terminal().step("booting");
         let ready = self.vm.wait_ready(limit);
-        bar.finish_and_clear();
+        drop(bar);
         ready.context("the host did not boot")?;
         let left = limit.saturating_sub(begin.elapsed());
         let mut lost = false;
@@ -250,7 +250,7 @@ impl Session {
         if let Err(error) = self.vm.power_off(POWER_OFF) {
             tracing::warn!(%error, "the guest did not power off in order");
         }
-        bar.finish_and_clear();
+        drop(bar);
     }
 
     /// Leaves the machine to the person at its console until it goes off.

@@ -6,13 +6,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use keelson_image::{ImageRequest, Step};
+use keelson_image::ImageRequest;
 use keelson_qemu::machine::{Disk, Format};
 
 use super::{Args, writes};
 use crate::commit::signing;
 use crate::compose::{Request, compose};
-use crate::progress::Progress;
+use crate::progress::{DiskSteps, Progress};
 use crate::settings::{Settings, gnupg_home};
 
 /// What the last argument stands for.
@@ -94,7 +94,8 @@ fn made(args: &Args, reference: &str, dir: &Path, name: &str) -> Result<PathBuf>
     let home = gnupg_home();
     let keys = if home.is_dir() { signing::public_keys(&home)? } else { Vec::new() };
     request.trusted_keys = Some(keys).filter(|keys| !keys.is_empty());
-    keelson_image::build(&request, &Bar::new()).with_context(|| format!("no image of {reference} was made"))?;
+    keelson_image::build(&request, &DiskSteps::default())
+        .with_context(|| format!("no image of {reference} was made"))?;
     for old in fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
         if old != image && is_image_of(&old, name) {
             // An old disk that stays only takes up room.
@@ -124,27 +125,6 @@ fn resolve(repo: &Path, reference: &str) -> Result<String> {
     opened.open(gio::Cancellable::NONE).with_context(missing)?;
     let checksum = opened.resolve_rev(reference, true).with_context(missing)?;
     checksum.map(String::from).with_context(missing)
-}
-
-/// One line that names the step at work.
-struct Bar(indicatif::ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        Self(Progress::on_terminal().step("preparing"))
-    }
-}
-
-impl keelson_image::Progress for Bar {
-    fn step(&self, step: Step) {
-        self.0.set_message(step.title());
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
 }
 
 #[cfg(test)]
