@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use serde::de::DeserializeOwned;
+use zbus::DBusError;
 
 use crate::api::client::{HostProxy, connect};
 use crate::api::error::ApiError;
@@ -51,18 +52,34 @@ pub fn answer<T: DeserializeOwned>(answer: Result<String, ApiError>) -> anyhow::
 
 /// Why keeld did not take a call on, in plain words.
 pub fn refused(error: ApiError) -> anyhow::Error {
-    match &error {
-        ApiError::Bus(zbus::Error::MethodError(name, ..)) if is_absent(name.as_str()) => match is_host() {
-            true => anyhow!("keeld does not run ({}); `systemctl status keeld` shows why", error.text()),
-            false => DeployError::NotOstree.into(),
-        },
-        _ => anyhow!(error.text()),
+    let absent = match &error {
+        ApiError::Bus(zbus::Error::FDO(error)) => is_absent(error.name().as_str()),
+        ApiError::Bus(zbus::Error::MethodError(name, ..)) => is_absent(name.as_str()),
+        _ => false,
+    };
+    match (absent, is_host()) {
+        (false, _) => anyhow!(error.text()),
+        (true, true) => anyhow!("keeld does not run ({}); `systemctl status keeld` shows why", error.text()),
+        (true, false) => DeployError::NotOstree.into(),
     }
 }
 
+/// Whether an error's name means that nobody owns keeld's name and nobody could be started.
 fn is_absent(name: &str) -> bool {
     let absent = ["ServiceUnknown", "NameHasNoOwner", "NoReply", "TimedOut"];
     name.starts_with("org.freedesktop.DBus.Error.Spawn")
         || name.starts_with("org.freedesktop.systemd1.")
         || name.strip_prefix("org.freedesktop.DBus.Error.").is_some_and(|rest| absent.contains(&rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_keeld_is_told_from_a_refusing_one() {
+        assert!(is_absent("org.freedesktop.DBus.Error.ServiceUnknown"));
+        assert!(is_absent("org.freedesktop.DBus.Error.Spawn.ChildExited"));
+        assert!(!is_absent("org.freedesktop.DBus.Error.AccessDenied") && !is_absent("org.keelson.Host1.Error.Busy"));
+    }
 }

@@ -81,8 +81,7 @@ pub fn describe(update: &Update, outcome: &Outcome) -> String {
     let _ = writeln!(out, "  Signature  {}", status::signature(&update.signature));
     if let Some(download) = update.download {
         let size = crate::deploy::space::mib(download.bytes);
-        let how = if download.delta { " by static delta" } else { "" };
-        let _ = writeln!(out, "  Download   {size}{how}");
+        let _ = writeln!(out, "  Download   at most {size}");
     }
     if update.packages.is_empty() {
         out.push_str("No package changes.\n");

@@ -12,19 +12,19 @@ use crate::model::transaction::Failure;
 use crate::model::{HostStatus, Outcome, Progress, Request, Transaction, time};
 
 use super::book::{Admission, Book};
-use super::worker::{Job, View};
+use super::worker::Job;
 
 /// A handle on keeld's state; clones share it.
 #[derive(Clone)]
 pub struct State {
     book: Arc<Mutex<Book>>,
     jobs: Sender<Job>,
-    view: watch::Receiver<View>,
+    view: watch::Receiver<HostStatus>,
     log: Log,
 }
 
 impl State {
-    pub(super) fn new(jobs: Sender<Job>, view: watch::Receiver<View>, log: Log) -> Self {
+    pub(super) fn new(jobs: Sender<Job>, view: watch::Receiver<HostStatus>, log: Log) -> Self {
         Self { book: Arc::default(), jobs, view, log }
     }
 
@@ -44,14 +44,18 @@ impl State {
 
     /// The deployments, read anew unless a transaction runs, and that transaction.
     pub async fn status(&self) -> Result<HostStatus, String> {
-        let mut status = self.look().await?.status;
-        status.transaction = self.book().running().cloned();
+        let running = self.book().running().cloned();
+        let mut status = match running {
+            Some(_) => self.view.borrow().clone(),
+            None => self.ask(Job::Observe).await??,
+        };
+        status.transaction = running;
         Ok(status)
     }
 
-    /// The remotes, read anew unless a transaction runs.
+    /// The remotes, once no transaction runs that might change them.
     pub async fn remotes(&self) -> Result<Vec<RemoteInfo>, String> {
-        self.look().await.map(|view| view.remotes)
+        self.ask(Job::Remotes).await
     }
 
     /// The history, oldest first.
@@ -72,13 +76,11 @@ impl State {
         self.book().finish(id, result)
     }
 
-    async fn look(&self) -> Result<View, String> {
-        if self.book().running().is_some() {
-            return Ok(self.view.borrow().clone());
-        }
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, String> {
+        let stopping = || "keeld is stopping".to_owned();
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Observe(answer)).map_err(|_| "keeld is stopping".to_owned())?;
-        answered.await.map_err(|_| "keeld is stopping".to_owned())?
+        self.jobs.send(job(answer)).map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

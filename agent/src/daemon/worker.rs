@@ -21,8 +21,10 @@ use super::boot;
 
 /// What the worker is asked to do.
 pub enum Job {
-    /// Read the host anew.
-    Observe(oneshot::Sender<Result<View, String>>),
+    /// Read the deployments anew.
+    Observe(oneshot::Sender<Result<HostStatus, String>>),
+    /// Read the remotes anew.
+    Remotes(oneshot::Sender<Vec<RemoteInfo>>),
     /// Do what is asked.
     Perform {
         /// The transaction's number.
@@ -42,26 +44,17 @@ pub enum Event {
     Finished(u64, Result<Outcome, Failure>),
 }
 
-/// What the worker last saw.
-#[derive(Debug, Clone, Default)]
-pub struct View {
-    /// The deployments.
-    pub status: HostStatus,
-    /// The remotes.
-    pub remotes: Vec<RemoteInfo>,
-}
-
 /// The running worker.
 pub struct Handle {
     /// Where jobs go.
     pub jobs: Sender<Job>,
-    /// What it last saw.
-    pub view: watch::Receiver<View>,
+    /// The deployments as it last saw them.
+    pub view: watch::Receiver<HostStatus>,
     /// The thread, which ends when no sender of jobs is left.
     pub thread: JoinHandle<()>,
 }
 
-/// Starts the worker, and waits until it has read the host for the first time.
+/// Starts the worker, and waits until it has opened the sysroot.
 pub fn spawn(
     options: HostOptions,
     log: Log,
@@ -69,7 +62,7 @@ pub fn spawn(
     cancellable: Cancellable,
 ) -> anyhow::Result<Handle> {
     let (jobs, inbox) = channel();
-    let (views, view) = watch::channel(View::default());
+    let (views, view) = watch::channel(HostStatus::default());
     let (opened, outcome) = channel();
     let body = move || match Worker::open(&options, log, events, views, cancellable) {
         Ok(mut worker) => {
@@ -89,7 +82,7 @@ struct Worker {
     host: Host,
     log: Log,
     events: UnboundedSender<Event>,
-    views: watch::Sender<View>,
+    views: watch::Sender<HostStatus>,
     cancellable: Cancellable,
     boot_id: Option<String>,
 }
@@ -99,31 +92,35 @@ impl Worker {
         options: &HostOptions,
         log: Log,
         events: UnboundedSender<Event>,
-        views: watch::Sender<View>,
+        views: watch::Sender<HostStatus>,
         cancellable: Cancellable,
     ) -> Result<Self, DeployError> {
         let host = Host::open(options)?;
-        let mut worker = Self { host, log, events, views, cancellable, boot_id: boot::id() };
-        let view = worker.look()?;
-        boot::record(&worker.log, &view.status, worker.boot_id.as_deref());
-        Ok(worker)
+        Ok(Self { host, log, events, views, cancellable, boot_id: boot::id() })
     }
 
+    /// Notes this boot, then does what comes. The boot need not wait for the former: it takes a
+    /// look into the journal and a check of signatures.
     fn work(&mut self, inbox: &Receiver<Job>) {
+        match self.look() {
+            Ok(status) => boot::record(&self.log, &status, self.boot_id.as_deref()),
+            Err(error) => tracing::error!("cannot read the deployments: {}", error.chain()),
+        }
         while let Ok(job) = inbox.recv() {
             match job {
                 // The asker may have gone away meanwhile.
                 Job::Observe(answer) => drop(answer.send(self.look().map_err(|error| error.chain()))),
+                Job::Remotes(answer) => drop(answer.send(remote::list(&self.host.repo()))),
                 Job::Perform { id, request, uid } => self.perform(id, &request, uid),
             }
         }
     }
 
-    fn look(&mut self) -> Result<View, DeployError> {
+    fn look(&mut self) -> Result<HostStatus, DeployError> {
         self.host.reload()?;
-        let view = View { status: observe::observe(&mut self.host)?, remotes: remote::list(&self.host.repo()) };
-        self.views.send_replace(view.clone());
-        Ok(view)
+        let status = observe::observe(&mut self.host)?;
+        self.views.send_replace(status.clone());
+        Ok(status)
     }
 
     fn perform(&mut self, id: u64, request: &Request, uid: u32) {
@@ -163,8 +160,8 @@ impl Worker {
     fn entry(&self, event: Happening, request: &Request, uid: u32, message: String) -> Entry {
         let view = self.views.borrow();
         let concerned = match request {
-            Request::Pin { index, .. } => view.status.deployments.iter().find(|deployment| deployment.index == *index),
-            _ if event.sets_next_boot() => view.status.next_boot(),
+            Request::Pin { index, .. } => view.deployments.iter().find(|deployment| deployment.index == *index),
+            _ if event.sets_next_boot() => view.next_boot(),
             _ => None,
         };
         Entry {

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod error;
 pub mod host;
 pub mod kargs;
+pub mod keyring;
 pub mod observe;
 pub mod order;
 pub mod pull;

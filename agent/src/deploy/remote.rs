@@ -1,10 +1,11 @@
 //! Owns the remotes of the system repository: where updates come from and whose keys are trusted.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use gio::Cancellable;
-use gio::prelude::*;
-use glib::{Bytes, Variant, VariantDict};
+use gio::prelude::FileExt;
+use glib::{Bytes, VariantDict};
 use ostree::{Repo, RepoRemoteChange};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::model::request::RemoteChange;
 
 use super::error::DeployError;
 use super::host::Host;
+use super::keyring;
 
 /// The options of a remote that a change of its URL leaves as they are.
 const KEPT: [&str; 9] = [
@@ -53,14 +55,11 @@ pub fn list(repo: &Repo) -> Vec<RemoteInfo> {
 }
 
 fn keys(repo: &Repo, name: &str) -> Vec<String> {
-    let found = repo.remote_get_gpg_keys(Some(name), &[], Cancellable::NONE).unwrap_or_default();
-    found.iter().filter_map(fingerprint).collect()
-}
-
-/// The primary fingerprint of a key, the GVariant `(aa{sv}aa{sv}a{sv})`.
-fn fingerprint(key: &Variant) -> Option<String> {
-    let subkeys = key.try_child_value(0)?;
-    VariantDict::new(Some(&subkeys.try_child_value(0)?)).lookup("fingerprint").ok().flatten()
+    let Some(path) = keyring_file(repo, name).filter(|path| path.exists()) else { return Vec::new() };
+    keyring::fingerprints(&path).unwrap_or_else(|error| {
+        tracing::warn!(remote = name, "cannot list the trusted keys: {}", error.chain());
+        Vec::new()
+    })
 }
 
 /// Applies a change; a remote that is not there is added, with verification on.
@@ -73,17 +72,26 @@ pub fn change(host: &mut Host, name: &str, change: &RemoteChange) -> Result<(), 
         remove_keys(&repo, name)?;
     }
     if let Some(key) = &change.key {
-        let stream = gio::MemoryInputStream::from_bytes(&Bytes::from(key));
-        let imported = repo
-            .remote_gpg_import(name, Some(&stream), &[], Cancellable::NONE)
-            .map_err(DeployError::ostree("cannot import the key"))?;
-        // 0 also when it was trusted before, which is fine.
-        if imported == 0 && keys(&repo, name).is_empty() {
-            return Err(DeployError::BadKey);
-        }
+        import(&repo, name, key)?;
     }
     host.signatures.clear();
     Ok(())
+}
+
+fn import(repo: &Repo, name: &str, key: &[u8]) -> Result<(), DeployError> {
+    let io = |source| DeployError::Io { path: std::env::temp_dir(), source };
+    let mut file = tempfile::NamedTempFile::new().map_err(io)?;
+    file.write_all(key).map_err(io)?;
+    // libostree imports no key from an empty list of ids, and the crate cannot leave the list out.
+    let ids = keyring::fingerprints(file.path()).map_err(|_| DeployError::BadKey)?;
+    if ids.is_empty() {
+        return Err(DeployError::BadKey);
+    }
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let stream = gio::MemoryInputStream::from_bytes(&Bytes::from(key));
+    repo.remote_gpg_import(name, Some(&stream), &ids, Cancellable::NONE)
+        .map(drop)
+        .map_err(DeployError::ostree("cannot import the key"))
 }
 
 fn set_url(repo: &Repo, name: &str, url: &str) -> Result<(), DeployError> {
@@ -121,7 +129,7 @@ pub fn snapshot(repo: &Repo, name: &str) -> Snapshot {
     Snapshot {
         name: name.to_owned(),
         url: repo.remote_get_url(name).ok().map(String::from),
-        keyring: keyring(repo, name).and_then(|path| std::fs::read(path).ok()),
+        keyring: keyring_file(repo, name).and_then(|path| std::fs::read(path).ok()),
     }
 }
 
@@ -142,7 +150,7 @@ pub fn restore(host: &mut Host, before: &Snapshot) -> Result<(), DeployError> {
             .map_err(DeployError::ostree(format!("cannot remove remote `{}` again", before.name)))?,
     }
     remove_keys(&repo, &before.name)?;
-    if let (Some(path), Some(content)) = (keyring(&repo, &before.name), &before.keyring) {
+    if let (Some(path), Some(content)) = (keyring_file(&repo, &before.name), &before.keyring) {
         keelson_common::fs::atomic_write(&path, content, 0o644).map_err(|source| DeployError::Io { path, source })?;
     }
     host.signatures.clear();
@@ -150,12 +158,12 @@ pub fn restore(host: &mut Host, before: &Snapshot) -> Result<(), DeployError> {
 }
 
 /// Where libostree keeps the keys of a remote.
-fn keyring(repo: &Repo, name: &str) -> Option<PathBuf> {
+fn keyring_file(repo: &Repo, name: &str) -> Option<PathBuf> {
     Some(repo.path().path()?.join(format!("{name}.trustedkeys.gpg")))
 }
 
 fn remove_keys(repo: &Repo, name: &str) -> Result<(), DeployError> {
-    let Some(path) = keyring(repo, name) else { return Ok(()) };
+    let Some(path) = keyring_file(repo, name) else { return Ok(()) };
     match std::fs::remove_file(&path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(DeployError::Io { path, source }),
         _ => Ok(()),

@@ -134,7 +134,7 @@ pub struct Update {
     pub signature: Signature,
     /// Packages from `from` to `to`.
     pub packages: PackageDiff,
-    /// What the download takes, where the remote says.
+    /// What the download takes, where the commit says.
     pub download: Option<Download>,
 }
 
@@ -170,13 +170,11 @@ impl CommitSummary {
     }
 }
 
-/// What a download takes.
+/// What a download takes at most: without a static delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Download {
     /// Bytes to fetch.
     pub bytes: u64,
     /// Bytes of disk the fetched objects will fill.
     pub unpacked: u64,
-    /// Whether a static delta leads here.
-    pub delta: bool,
 }

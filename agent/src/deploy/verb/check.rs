@@ -80,7 +80,7 @@ pub fn fetch(host: &mut Host, status: &HostStatus, source: &Source, context: &Co
         from: observe::summary(&from, &from_info),
         signature: host.signatures.get(&repo, Some(&source.remote), &checksum),
         packages: PackageDiff::between(&from_info.packages, &to.packages),
-        download: if wanted { pull::estimate(&repo, &source.at(&checksum), &checksum, context) } else { None },
+        download: if wanted { pull::estimate(&repo, &checksum) } else { None },
         to: to_summary,
     })
 }

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Builds the Debian package keelson-agent from the workspace. See --help.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+    cat <<'TEXT'
+Usage: agent/package.sh [--help] [OUTDIR]
+
+Builds keeld and keelctl (cargo build --release) and packs them as
+OUTDIR/keelson-agent_VERSION_ARCHITECTURE.deb; OUTDIR is target/debs unless given.
+The same programs give the same file, byte for byte, and a file that would not
+change is left alone. Packages of other versions in OUTDIR are removed.
+TEXT
+}
+
+out=target/debs
+for word; do
+    case $word in
+    -h | --help) usage && exit 0 ;;
+    -*) usage >&2 && exit 2 ;;
+    *) out=$word ;;
+    esac
+done
+
+# Every time in the package is this one: only what is in the files decides over its bytes.
+export SOURCE_DATE_EPOCH=1735689600 LC_ALL=C
+package=keelson-agent
+from=agent/debian
+
+cargo build --release --locked --quiet -p "$package"
+version=$(cargo metadata --no-deps --locked --format-version 1 | jq -r --arg name "$package" '.packages[] | select(.name == $name) | .version')
+architecture=$(dpkg --print-architecture)
+
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+root=$stage/root
+
+# put MODE SOURCE TARGET: one file of the package.
+put() { install -D -m "$1" "$2" "$root/$3"; }
+# page SOURCE TARGET: a manual page, compressed as Debian wants it.
+page() { install -d "$root/usr/share/man/$2" && gzip -9n <"$1" >"$root/usr/share/man/$2/$(basename "$1").gz"; }
+
+put 755 target/release/keeld usr/libexec/keelson/keeld
+put 755 target/release/keelctl usr/bin/keelctl
+put 644 $from/systemd/keeld.service usr/lib/systemd/system/keeld.service
+put 644 $from/dbus/org.keelson.Host1.conf usr/share/dbus-1/system.d/org.keelson.Host1.conf
+put 644 $from/dbus/org.keelson.Host1.service usr/share/dbus-1/system-services/org.keelson.Host1.service
+put 644 $from/polkit/org.keelson.Host1.policy usr/share/polkit-1/actions/org.keelson.Host1.policy
+put 644 $from/tmpfiles/keelson-agent.conf usr/lib/tmpfiles.d/keelson-agent.conf
+put 644 $from/copyright usr/share/doc/$package/copyright
+page $from/man/keelctl.1 man1
+page $from/man/keeld.8 man8
+
+# completion SHELL TARGET: what keelctl itself knows of its command line.
+completion() {
+    install -d "$root/$(dirname "$2")"
+    target/release/keelctl completions "$1" >"$root/$2"
+}
+completion bash usr/share/bash-completion/completions/keelctl
+completion zsh usr/share/zsh/vendor-completions/_keelctl
+completion fish usr/share/fish/vendor_completions.d/keelctl.fish
+
+# The newest symbol version either program needs of the C library.
+libc=$(objdump -T "$root/usr/libexec/keelson/keeld" "$root/usr/bin/keelctl" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+size=$(du -k --apparent-size -s "$root" | cut -f 1)
+mkdir "$root/DEBIAN"
+sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" -e "s/@LIBC@/${libc#GLIBC_}/" \
+    $from/control.in >"$root/DEBIAN/control"
+(cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
+install -m 755 $from/postinst $from/prerm $from/postrm "$root/DEBIAN/"
+find "$root" -type d -exec chmod 755 {} +
+chmod 644 "$root/DEBIAN/control" "$root/DEBIAN/md5sums"
+find "$root" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+
+deb=${package}_${version}_$architecture.deb
+dpkg-deb --root-owner-group -Zxz --threads-max=1 --build "$root" "$stage/$deb" >/dev/null
+mkdir -p "$out"
+find "$out" -maxdepth 1 -name "${package}_*.deb" ! -name "$deb" -delete
+if cmp --silent "$stage/$deb" "$out/$deb"; then
+    echo "$out/$deb is up to date"
+else
+    # Renamed into place, so that no one ever reads half a package.
+    cp "$stage/$deb" "$out/.$deb.new"
+    mv "$out/.$deb.new" "$out/$deb"
+    echo "built $out/$deb ($(stat -c %s "$out/$deb") bytes)"
+fi
