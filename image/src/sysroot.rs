@@ -120,7 +120,8 @@ fn settle(root: &Path, timestamp: u64) -> io::Result<u64> {
             if !seen.insert(meta.ino()) {
                 continue;
             }
-            bytes += meta.size().max(1).next_multiple_of(BLOCK);
+            // The size of a folder depends on the file system it lies in now.
+            bytes += if meta.is_dir() { BLOCK } else { meta.size().max(1).next_multiple_of(BLOCK) };
             if meta.is_dir() {
                 folders.push(path.clone());
             }
