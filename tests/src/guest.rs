@@ -85,8 +85,10 @@ impl Guest {
         Ok(["booted", "staged", "rollback"].map(|role| status[role]["checksum"].as_str().map(str::to_owned)))
     }
 
-    /// Has the host update from that port of this machine from now on.
+    /// Has the host update from that port of this machine from now on. Waits for its network, which
+    /// nothing on the smallest host waits for.
     pub fn update_from(&mut self, port: u16) -> Result<()> {
+        self.sh("systemctl start network-online.target")?;
         self.sh(&format!("keelctl remote set --url http://10.0.2.2:{port}")).map(drop)
     }
 
