@@ -79,7 +79,7 @@ async fn handle(state: &State, emitter: &SignalEmitter<'_>, event: Event) {
         }
         Event::Finished(id, result) => {
             supervision::status("Idle");
-            let Some(transaction) = state.finish(id, result) else { return };
+            let Some(transaction) = state.finish(id, *result) else { return };
             let sent = Host::finished(emitter, id, &json(&transaction)).await;
             reboot_if_asked(emitter.connection(), &transaction).await;
             sent

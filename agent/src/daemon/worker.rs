@@ -41,7 +41,7 @@ pub enum Event {
     /// How far a transaction is.
     Progress(u64, Progress),
     /// A transaction ended.
-    Finished(u64, Result<Outcome, Failure>),
+    Finished(u64, Box<Result<Outcome, Failure>>),
 }
 
 /// The running worker.
@@ -110,7 +110,7 @@ impl Worker {
             match job {
                 // The asker may have gone away meanwhile.
                 Job::Observe(answer) => drop(answer.send(self.look().map_err(|error| error.chain()))),
-                Job::Remotes(answer) => drop(answer.send(remote::list(&self.host.repo()))),
+                Job::Remotes(answer) => drop(answer.send(remote::list(&self.host))),
                 Job::Perform { id, request, uid } => self.perform(id, &request, uid),
             }
         }
@@ -133,7 +133,7 @@ impl Worker {
         self.note(request, uid, &result);
         let result = result.map_err(|error| Failure { kind: error.kind().into(), message: error.chain() });
         // The main loop outlives this thread.
-        let _ = self.events.send(Event::Finished(id, result));
+        let _ = self.events.send(Event::Finished(id, Box::new(result)));
     }
 
     /// Writes what happened into the journal and the history.

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use gio::Cancellable;
-use gio::prelude::FileExt;
 use glib::{Bytes, VariantDict};
 use ostree::{Repo, RepoRemoteChange};
 use serde::{Deserialize, Serialize};
@@ -42,20 +41,21 @@ pub struct RemoteInfo {
 }
 
 /// Every remote of the repository.
-pub fn list(repo: &Repo) -> Vec<RemoteInfo> {
+pub fn list(host: &Host) -> Vec<RemoteInfo> {
+    let repo = host.repo();
     repo.remote_list()
         .iter()
         .map(|name| RemoteInfo {
             name: name.to_string(),
             url: repo.remote_get_url(name).ok().map(String::from),
             gpg_verify: repo.remote_get_gpg_verify(name).unwrap_or(true),
-            keys: keys(repo, name),
+            keys: keys(host, name),
         })
         .collect()
 }
 
-fn keys(repo: &Repo, name: &str) -> Vec<String> {
-    let Some(path) = keyring_file(repo, name).filter(|path| path.exists()) else { return Vec::new() };
+fn keys(host: &Host, name: &str) -> Vec<String> {
+    let Some(path) = Some(keyring_file(host, name)).filter(|path| path.exists()) else { return Vec::new() };
     keyring::fingerprints(&path).unwrap_or_else(|error| {
         tracing::warn!(remote = name, "cannot list the trusted keys: {}", error.chain());
         Vec::new()
@@ -69,7 +69,7 @@ pub fn change(host: &mut Host, name: &str, change: &RemoteChange) -> Result<(), 
         set_url(&repo, name, url)?;
     }
     if change.replace_keys {
-        remove_keys(&repo, name)?;
+        remove_keys(host, name)?;
     }
     if let Some(key) = &change.key {
         import(&repo, name, key)?;
@@ -125,11 +125,11 @@ pub struct Snapshot {
 }
 
 /// Remembers a remote.
-pub fn snapshot(repo: &Repo, name: &str) -> Snapshot {
+pub fn snapshot(host: &Host, name: &str) -> Snapshot {
     Snapshot {
         name: name.to_owned(),
-        url: repo.remote_get_url(name).ok().map(String::from),
-        keyring: keyring_file(repo, name).and_then(|path| std::fs::read(path).ok()),
+        url: host.repo().remote_get_url(name).ok().map(String::from),
+        keyring: std::fs::read(keyring_file(host, name)).ok(),
     }
 }
 
@@ -149,21 +149,23 @@ pub fn restore(host: &mut Host, before: &Snapshot) -> Result<(), DeployError> {
             )
             .map_err(DeployError::ostree(format!("cannot remove remote `{}` again", before.name)))?,
     }
-    remove_keys(&repo, &before.name)?;
-    if let (Some(path), Some(content)) = (keyring_file(&repo, &before.name), &before.keyring) {
+    remove_keys(host, &before.name)?;
+    if let Some(content) = &before.keyring {
+        let path = keyring_file(host, &before.name);
         keelson_common::fs::atomic_write(&path, content, 0o644).map_err(|source| DeployError::Io { path, source })?;
     }
     host.signatures.clear();
     Ok(())
 }
 
-/// Where libostree keeps the keys of a remote.
-fn keyring_file(repo: &Repo, name: &str) -> Option<PathBuf> {
-    Some(repo.path().path()?.join(format!("{name}.trustedkeys.gpg")))
+/// Where libostree keeps the keys of a remote. (The repository's own idea of its path leads through
+/// `/proc/self`, which means nothing to the programs we run.)
+fn keyring_file(host: &Host, name: &str) -> PathBuf {
+    host.root().join("ostree/repo").join(format!("{name}.trustedkeys.gpg"))
 }
 
-fn remove_keys(repo: &Repo, name: &str) -> Result<(), DeployError> {
-    let Some(path) = keyring_file(repo, name) else { return Ok(()) };
+fn remove_keys(host: &Host, name: &str) -> Result<(), DeployError> {
+    let path = keyring_file(host, name);
     match std::fs::remove_file(&path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(DeployError::Io { path, source }),
         _ => Ok(()),

@@ -14,7 +14,7 @@ use super::{check, upgrade};
 pub fn perform(host: &mut Host, options: &Rebase, context: &Context) -> Result<Outcome, DeployError> {
     let status = observe::observe(host)?;
     let source = check::source(&status, Some(&options.refspec), None)?;
-    let before = remote::snapshot(&host.repo(), &source.remote);
+    let before = remote::snapshot(host, &source.remote);
     remote::change(host, &source.remote, &options.remote)?;
     let result = switch(host, &status, &source, context);
     if result.is_err() && !options.remote.is_empty() {

@@ -1,11 +1,9 @@
 //! keeld and keelctl against a real sysroot, repository and bus: upgrades, and what refuses them.
 
-mod world;
-
-use world::{Release, World, text};
+use crate::world::{Release, World, text};
 
 const SECOND: Release<'_> = Release {
-    name: world::REF,
+    name: crate::world::REF,
     version: "2",
     time: 1_700_100_000,
     packages: &[("base-files", "2"), ("tree", "2.2")],
@@ -134,7 +132,7 @@ fn a_static_delta_is_taken() {
     let commit = world.publish(&SECOND);
     let repo = world.dir().join("repo");
     let delta = std::process::Command::new("ostree")
-        .args(["static-delta", "generate", "--inline", world::REF, "--repo"])
+        .args(["static-delta", "generate", "--inline", crate::world::REF, "--repo"])
         .arg(&repo)
         .output()
         .unwrap();

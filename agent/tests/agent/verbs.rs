@@ -1,12 +1,10 @@
 //! keeld and keelctl against a real sysroot, repository and bus: every verb beside upgrade, and
 //! several clients at once.
 
-mod world;
-
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use world::{Release, World, text};
+use crate::world::{Release, World, text};
 
 fn second() -> Release<'static> {
     Release { version: "2", time: 1_700_100_000, ..Release::default() }

@@ -1,0 +1,5 @@
+//! keeld and keelctl against a real sysroot, repository and bus, without a virtual machine.
+
+mod upgrade;
+mod verbs;
+mod world;
