@@ -13,7 +13,7 @@ keelson_packages=(
     apt-utils bubblewrap debian-archive-keyring gpg gpg-agent gpgv ostree xz-utils
     dosfstools e2fsprogs fdisk grub-common grub-efi-amd64-bin grub-pc-bin mtools
     openssh-client ovmf qemu-system-x86 qemu-utils xorriso
-    curl dpkg-dev python3
+    curl dbus-daemon dpkg-dev python3
 )
 # The oldest QEMU that is sound, as a Debian version.
 keelson_qemu='1:8'
