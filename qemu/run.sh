@@ -57,12 +57,16 @@ questions='
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo --preserve-env=KEELSON_MIRROR,KEELSON_GNUPGHOME "$@"; fi; }
 
 keelson_say "building"
-cargo build --release --locked --workspace --exclude keelson-tests
+cargo build --release --locked -p keelson-composer
 agent/package.sh
 keelson_say "composing $manifest"
 # The agent's package was built here: the lock takes it over, and leaves everything else as locked.
+# A lock of another manifest than this one is now is of no use.
 lock=${manifest%.toml}.lock
-[ ! -e "$lock" ] || root target/release/keelson lock --local "$manifest" >&2
+if [ -e "$lock" ] && ! reason=$(root target/release/keelson lock --local "$manifest" 2>&1 >/dev/null); then
+    keelson_say "choosing packages anew, because ${reason#keelson: }"
+    root target/release/keelson lock "$manifest" >&2
+fi
 outcome=$(root target/release/keelson compose --json "$manifest")
 reference=$(jq -r .ref <<<"$outcome")
 
