@@ -13,6 +13,7 @@ pub mod book;
 mod boot;
 mod journal;
 mod mainloop;
+mod memory;
 mod options;
 mod privileges;
 mod reboot;

@@ -25,8 +25,8 @@ pub enum BootVerdict {
     Known,
     /// What should boot, booted.
     AsExpected {
-        /// Whether it is the one that was staged before.
-        new: bool,
+        /// What made it the one to boot, where something did since the boot before.
+        by: Option<Event>,
     },
     /// Something else should have booted.
     Missed {
@@ -45,10 +45,10 @@ pub fn judge(history: &[Entry], now: &Observed) -> BootVerdict {
     }
     let since = history.iter().rev().take_while(|entry| !booted(entry));
     let Some(wanted) = since.filter(|entry| entry.event.sets_next_boot()).find(|entry| entry.checksum.is_some()) else {
-        return BootVerdict::AsExpected { new: false };
+        return BootVerdict::AsExpected { by: None };
     };
     if wanted.checksum.as_deref() == Some(&now.checksum) && now.finalize_failure.is_none() {
-        return BootVerdict::AsExpected { new: true };
+        return BootVerdict::AsExpected { by: Some(wanted.event) };
     }
     let checksum = wanted.checksum.as_deref().unwrap_or_default();
     let reason = match &now.finalize_failure {
@@ -68,10 +68,13 @@ impl BootVerdict {
         let label = crate::model::status::label(now.version.as_deref(), &now.checksum);
         match self {
             BootVerdict::Known => None,
-            BootVerdict::AsExpected { new: true } => {
+            BootVerdict::AsExpected { by: None } => Some(format!("booted version {label}, the same as before")),
+            BootVerdict::AsExpected { by: Some(Event::RolledBack) } => {
+                Some(format!("booted version {label}, the one that was rolled back to"))
+            }
+            BootVerdict::AsExpected { by: Some(_) } => {
                 Some(format!("booted version {label}, the one that was staged before"))
             }
-            BootVerdict::AsExpected { new: false } => Some(format!("booted version {label}, the same as before")),
             BootVerdict::Missed { expected, reason } => {
                 Some(format!("booted version {label}; staged version {expected} did not boot: {reason}"))
             }
@@ -116,7 +119,7 @@ mod tests {
         let history = [entry(Event::Booted, "1", "old"), entry(Event::Upgraded, "2", "old")];
         let seen = now("2", &["2", "1"]);
         let verdict = judge(&history, &seen);
-        assert_eq!(verdict, BootVerdict::AsExpected { new: true });
+        assert_eq!(verdict, BootVerdict::AsExpected { by: Some(Event::Upgraded) });
         assert_eq!(verdict.line(&seen).unwrap(), "booted version v2, the one that was staged before");
     }
 
@@ -128,14 +131,15 @@ mod tests {
             entry(Event::RolledBack, "1", "old"),
             entry(Event::Pinned, "2", "old"),
         ];
-        assert_eq!(judge(&history, &now("1", &["1"])), BootVerdict::AsExpected { new: true });
+        let seen = now("1", &["1"]);
+        assert_eq!(judge(&history, &seen).line(&seen).unwrap(), "booted version v1, the one that was rolled back to");
     }
 
     #[test]
     fn an_ordinary_boot() {
-        assert_eq!(judge(&[], &now("1", &["1"])), BootVerdict::AsExpected { new: false });
+        assert_eq!(judge(&[], &now("1", &["1"])), BootVerdict::AsExpected { by: None });
         let history = [entry(Event::Upgraded, "2", "older"), entry(Event::Booted, "2", "old")];
-        assert_eq!(judge(&history, &now("2", &["2"])), BootVerdict::AsExpected { new: false });
+        assert_eq!(judge(&history, &now("2", &["2"])), BootVerdict::AsExpected { by: None });
     }
 
     #[test]
