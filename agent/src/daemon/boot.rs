@@ -34,7 +34,7 @@ pub fn record(log: &Log, status: &HostStatus, boot_id: Option<&str>) {
         boot_id: boot_id.to_owned(),
         checksum: booted.checksum.clone(),
         version: booted.version.clone(),
-        deployed: status.deployments.iter().map(|deployment| deployment.checksum.clone()).collect(),
+        first: status.next_boot().map(|deployment| deployment.checksum.clone()),
         finalize_failure: finalize_failure(),
     };
     let verdict = boot::judge(&history, &now);

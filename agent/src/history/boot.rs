@@ -12,8 +12,8 @@ pub struct Observed {
     pub checksum: String,
     /// The version that runs.
     pub version: Option<String>,
-    /// Every commit with a boot entry.
-    pub deployed: Vec<String>,
+    /// The commit of the first boot entry, which boots unless a person chooses another.
+    pub first: Option<String>,
     /// Why `ostree-finalize-staged.service` failed at the last shutdown, where it did.
     pub finalize_failure: Option<String>,
 }
@@ -53,8 +53,8 @@ pub fn judge(history: &[Entry], now: &Observed) -> BootVerdict {
     let checksum = wanted.checksum.as_deref().unwrap_or_default();
     let reason = match &now.finalize_failure {
         Some(failure) => format!("it was not finalized: {failure}"),
-        None if now.deployed.iter().any(|deployed| deployed == checksum) => {
-            "its boot entry is there, so another one was chosen in the boot menu or it failed to boot".to_owned()
+        None if now.first.as_deref() == Some(checksum) => {
+            "its boot entry is the first, so another was chosen in the boot menu or it failed to boot".to_owned()
         }
         None => "it was not finalized: the host went down without a clean shutdown, or it was removed".to_owned(),
     };
@@ -98,12 +98,12 @@ mod tests {
         }
     }
 
-    fn now(checksum: &str, deployed: &[&str]) -> Observed {
+    fn now(checksum: &str, first: &str) -> Observed {
         Observed {
             boot_id: "now".into(),
             checksum: checksum.into(),
             version: Some(format!("v{checksum}")),
-            deployed: deployed.iter().map(|text| text.to_string()).collect(),
+            first: Some(first.into()),
             finalize_failure: None,
         }
     }
@@ -111,13 +111,13 @@ mod tests {
     #[test]
     fn a_restart_of_keeld_is_no_boot() {
         let history = [entry(Event::Booted, "1", "now"), entry(Event::Upgraded, "2", "now")];
-        assert_eq!(judge(&history, &now("1", &["1"])), BootVerdict::Known);
+        assert_eq!(judge(&history, &now("1", "1")), BootVerdict::Known);
     }
 
     #[test]
     fn the_staged_version_booted() {
         let history = [entry(Event::Booted, "1", "old"), entry(Event::Upgraded, "2", "old")];
-        let seen = now("2", &["2", "1"]);
+        let seen = now("2", "2");
         let verdict = judge(&history, &seen);
         assert_eq!(verdict, BootVerdict::AsExpected { by: Some(Event::Upgraded) });
         assert_eq!(verdict.line(&seen).unwrap(), "booted version v2, the one that was staged before");
@@ -131,26 +131,24 @@ mod tests {
             entry(Event::RolledBack, "1", "old"),
             entry(Event::Pinned, "2", "old"),
         ];
-        let seen = now("1", &["1"]);
+        let seen = now("1", "1");
         assert_eq!(judge(&history, &seen).line(&seen).unwrap(), "booted version v1, the one that was rolled back to");
     }
 
     #[test]
     fn an_ordinary_boot() {
-        assert_eq!(judge(&[], &now("1", &["1"])), BootVerdict::AsExpected { by: None });
+        assert_eq!(judge(&[], &now("1", "1")), BootVerdict::AsExpected { by: None });
         let history = [entry(Event::Upgraded, "2", "older"), entry(Event::Booted, "2", "old")];
-        assert_eq!(judge(&history, &now("2", &["2"])), BootVerdict::AsExpected { by: None });
+        assert_eq!(judge(&history, &now("2", "2")), BootVerdict::AsExpected { by: None });
     }
 
     #[test]
     fn a_missed_boot_says_why() {
         let history = [entry(Event::Booted, "1", "old"), entry(Event::Upgraded, "2", "old")];
         let reason = |seen: &Observed| judge(&history, seen).line(seen).unwrap();
-        assert!(
-            reason(&now("1", &["1"])).contains("staged version v2 did not boot: it was not finalized: the host went")
-        );
-        assert!(reason(&now("1", &["2", "1"])).contains("chosen in the boot menu"));
-        let failed = Observed { finalize_failure: Some("no space".into()), ..now("1", &["1"]) };
+        assert!(reason(&now("1", "1")).contains("staged version v2 did not boot: it was not finalized: the host went"));
+        assert!(reason(&now("1", "2")).contains("chosen in the boot menu"));
+        let failed = Observed { finalize_failure: Some("no space".into()), ..now("1", "1") };
         assert!(reason(&failed).contains("not finalized: no space"));
     }
 }
