@@ -19,11 +19,11 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Shows what the console printed so far and goes on to. With `terminal`, standard input is
+    /// Shows the last lines the console printed, and what it prints from here on. With `terminal`, standard input is
     /// typed at it, in raw mode.
     pub(super) fn new(console: &Console, terminal: bool) -> Result<Self> {
         let left = Arc::new(AtomicBool::new(false));
-        show(console.text().replace('\n', "\r\n").as_bytes());
+        show(console.tail().replace('\n', "\r\n").as_bytes());
         let hidden = left.clone();
         console.tap(Box::new(move |bytes| !hidden.load(Ordering::SeqCst) && show(bytes)));
         let mut before = None;
