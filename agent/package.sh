@@ -28,7 +28,8 @@ export SOURCE_DATE_EPOCH=1735689600 LC_ALL=C
 package=keelson-agent
 from=agent/debian
 
-cargo build --release --locked --quiet -p "$package"
+# For the whole workspace, whose features are then the same as in every other build: nothing is built twice.
+cargo build --release --locked --quiet --workspace --bin keeld --bin keelctl
 version=$(cargo metadata --no-deps --locked --format-version 1 | jq -r --arg name "$package" '.packages[] | select(.name == $name) | .version')
 architecture=$(dpkg --print-architecture)
 

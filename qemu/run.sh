@@ -57,7 +57,7 @@ questions='
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo --preserve-env=KEELSON_MIRROR,KEELSON_GNUPGHOME "$@"; fi; }
 
 keelson_say "building"
-cargo build --release --locked -p keelson-composer
+cargo build --release --locked --workspace --bin keelson
 agent/package.sh
 keelson_say "composing $manifest"
 # The agent's package was built here: the lock takes it over, and leaves everything else as locked.
