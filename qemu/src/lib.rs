@@ -35,6 +35,7 @@ pub mod machine;
 mod power;
 mod process;
 pub mod qmp;
+mod scratch;
 pub mod seed;
 pub mod ssh;
 pub mod version;

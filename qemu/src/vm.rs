@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::power::{self, Running};
 use crate::qmp::Qmp;
+use crate::scratch::Scratch;
 use crate::version::{self, Version};
 
 /// How often a wait for the guest looks whether it can still succeed.
@@ -32,7 +33,7 @@ pub struct Vm {
     /// Where the console was when the power came on.
     start: usize,
     // Last, so that it is removed after QEMU has ended.
-    _dir: tempfile::TempDir,
+    _scratch: Scratch,
 }
 
 impl Vm {
@@ -41,14 +42,11 @@ impl Vm {
         let version = Version::installed()?;
         let accel = machine.accel.unwrap_or_else(|| accel::choose(version));
         version::check(version, accel, machine.cpus)?;
-        // A throw-away disk may grow to gigabytes: on a disk, not in a /tmp in memory.
-        let base = std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into());
-        let dir =
-            tempfile::Builder::new().prefix("keelson-vm-").tempdir_in(&base).map_err(Error::io("write to", base))?;
+        let scratch = Scratch::new()?;
         machine.credentials.extend(guest::credentials());
-        let layout = Layout { dir: dir.path().to_owned(), ovmf_code: Default::default() };
+        let layout = Layout { dir: scratch.path().to_owned(), ovmf_code: Default::default() };
         let console = Console::default();
-        Ok(Self { running: None, machine, accel, layout, console, start: 0, _dir: dir })
+        Ok(Self { running: None, machine, accel, layout, console, start: 0, _scratch: scratch })
     }
 
     /// Makes the machine and switches it on; does not wait for the guest.
