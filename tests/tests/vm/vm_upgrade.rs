@@ -11,6 +11,8 @@ fn boots_upgrades_and_rolls_back() -> Result<()> {
     let mut guest = Guest::boot(&host.disk()?, Firmware::Bios)?;
     first_boot(&mut guest, host)?;
     change_etc_and_var(&mut guest)?;
+    let serve = host.v2.keelson.serve()?;
+    guest.update_from(serve.port()?)?;
     upgrade(&mut guest, host)?;
     second_version(&mut guest, host)?;
     etc_and_var_as_they_should_be(&mut guest)?;
@@ -48,8 +50,6 @@ fn change_etc_and_var(guest: &mut Guest) -> Result<()> {
 }
 
 fn upgrade(guest: &mut Guest, host: &Host) -> Result<()> {
-    let serve = host.v2.keelson.serve()?;
-    guest.update_from(serve.port()?)?;
     let check = guest.sh("keelctl upgrade --check")?;
     ensure!(check.contains(EXTRA) && check.contains(&host.v2.composed.version), "{check}");
     ensure!(guest.commits()?[1].is_none(), "a check staged something");
