@@ -56,7 +56,7 @@ impl Host {
 
     /// What was deployed and booted when, oldest first.
     async fn history(&self) -> Result<String, ApiError> {
-        json(&self.state.history().map_err(ApiError::Failed)?)
+        json(&self.state.history().await.map_err(ApiError::Failed)?)
     }
 
     /// One of the latest transactions.

@@ -58,8 +58,12 @@ impl State {
         self.ask(Job::Remotes).await
     }
 
-    /// The history, oldest first.
-    pub fn history(&self) -> Result<Vec<Entry>, String> {
+    /// The history, oldest first. Right after a boot it waits until that boot is noted.
+    pub async fn history(&self) -> Result<Vec<Entry>, String> {
+        let running = self.book().running().is_some();
+        if !running {
+            self.ask(Job::Settle).await?;
+        }
         self.log.read().map_err(|error| format!("cannot read the history: {error}"))
     }
 

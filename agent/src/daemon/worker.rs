@@ -21,6 +21,8 @@ use super::{boot, memory};
 
 /// What the worker is asked to do.
 pub enum Job {
+    /// Say when everything asked for before is done.
+    Settle(oneshot::Sender<()>),
     /// Read the deployments anew.
     Observe(oneshot::Sender<Result<HostStatus, String>>),
     /// Read the remotes anew.
@@ -110,6 +112,7 @@ impl Worker {
             match job {
                 // The asker may have gone away meanwhile.
                 Job::Observe(answer) => drop(answer.send(self.look().map_err(|error| error.chain()))),
+                Job::Settle(answer) => drop(answer.send(())),
                 Job::Remotes(answer) => drop(answer.send(remote::list(&self.host))),
                 Job::Perform { id, request, uid } => self.perform(id, &request, uid),
             }
