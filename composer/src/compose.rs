@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use gio::prelude::*;
 use keelson_common::commit::CommitInfo;
-use keelson_common::packages::{Package, PackageDiff};
+use keelson_common::packages::PackageDiff;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -73,7 +73,7 @@ pub fn compose(request: &Request, progress: &Progress) -> Result<Outcome> {
     let repo = open_or_create(&request.repo)?;
     let parent = Parent::read(&repo, &manifest.reference)?;
     let manifest_digest = digest(&manifest)?;
-    let packages = list(&lock);
+    let packages = lock.package_list();
     let diff = PackageDiff::between(&parent.info.packages, &packages);
     let same = parent.info.manifest_digest.as_ref() == Some(&manifest_digest)
         && parent.info.lock_digest == Some(lock.digest());
@@ -191,16 +191,6 @@ fn obtain_lock(manifest: &Manifest, path: &Path, settings: &Settings) -> Result<
             Ok(lock)
         }
     }
-}
-
-/// The package list that goes into the commit.
-fn list(lock: &Lock) -> Vec<Package> {
-    let package = |p: &crate::lock::LockedPackage| Package {
-        name: p.name.clone(),
-        version: p.version.clone(),
-        architecture: p.architecture.clone(),
-    };
-    lock.packages.iter().map(package).collect()
 }
 
 /// Digest of the manifest and of the generation of this program.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use keelson_common::fs::atomic_write;
+use keelson_common::packages::Package;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -156,6 +157,16 @@ impl Lock {
     /// SHA-256 of the lock's text, hexadecimal.
     pub fn digest(&self) -> String {
         hex::encode(Sha256::digest(self.text()))
+    }
+
+    /// The packages as a commit lists them.
+    pub fn package_list(&self) -> Vec<Package> {
+        let package = |p: &LockedPackage| Package {
+            name: p.name.clone(),
+            version: p.version.clone(),
+            architecture: p.architecture.clone(),
+        };
+        self.packages.iter().map(package).collect()
     }
 
     fn text(&self) -> String {

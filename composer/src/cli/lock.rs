@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use keelson_common::packages::{Package, PackageDiff};
+use keelson_common::packages::PackageDiff;
 use serde_json::json;
 
 use crate::deb::archive::ControlArchive;
-use crate::lock::{LOCAL, Lock, LockedPackage};
+use crate::lock::{LOCAL, Lock};
 use crate::manifest::{self, Manifest};
 use crate::resolve::local::{measure, packages};
 use crate::resolve::{request, resolve};
@@ -56,8 +56,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
             lock
         }
     };
-    let before = old.as_ref().map(names).unwrap_or_default();
-    let diff = PackageDiff::between(&before, &names(&new));
+    let before = old.as_ref().map(Lock::package_list).unwrap_or_default();
+    let diff = PackageDiff::between(&before, &new.package_list());
     let changed = old.as_ref() != Some(&new);
     if changed && !args.check {
         new.write(&path)?;
@@ -79,15 +79,6 @@ fn tell(path: &Path, args: &Args, diff: &PackageDiff, count: usize, changed: boo
         (false, true) => println!("{path} now has {count} packages\n{diff}"),
         (false, false) => println!("{path} is unchanged: {count} packages"),
     }
-}
-
-fn names(lock: &Lock) -> Vec<Package> {
-    let package = |p: &LockedPackage| Package {
-        name: p.name.clone(),
-        version: p.version.clone(),
-        architecture: p.architecture.clone(),
-    };
-    lock.packages.iter().map(package).collect()
 }
 
 /// The lock with the packages of local folders as they are now.
