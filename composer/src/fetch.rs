@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -19,6 +20,9 @@ use crate::settings::Settings;
 /// Connections held open at once.
 const PARALLEL: usize = 8;
 
+/// Pauses between attempts at a download.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
 /// How the names of unfinished downloads begin; those an interrupted compose left are removed.
 const PARTIAL: &str = ".get-";
 
@@ -57,6 +61,14 @@ pub enum FetchError {
         url: String,
         /// Why.
         source: Box<ureq::Error>,
+    },
+    /// The transfer broke off.
+    #[error("the download of {url} broke off")]
+    Broken {
+        /// What was being read.
+        url: String,
+        /// Why.
+        source: io::Error,
     },
     /// The content store cannot be written.
     #[error("cannot write to the package store {}", path.display())]
@@ -195,7 +207,7 @@ impl Store {
             Place::File(file) => self.take(package, &file.display().to_string(), || {
                 File::open(&file).map_err(|error| missing_or(package, &file, error))
             }),
-            Place::Url(url) => self.take(package, &url, || download(agent, package, &url)),
+            Place::Url(url) => retrying(|| self.take(package, &url, || download(agent, package, &url))),
         }
     }
 
@@ -212,7 +224,7 @@ impl Store {
         let mut hash = Sha256::new();
         let mut file = BufWriter::with_capacity(1 << 18, temporary.as_file_mut());
         let mut both = Tee { file: &mut file, digest: DigestWriter(&mut hash) };
-        let size = io::copy(&mut reader, &mut both).map_err(failed)?;
+        let size = copy(&mut reader, &mut both, place, &failed)?;
         file.flush().map_err(failed)?;
         drop(file);
         let differs = |what, found, expected| FetchError::Differs {
@@ -249,6 +261,41 @@ impl<W: Write, D: Digest> Write for Tee<'_, W, D> {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Copies; tells a source that breaks off from a store that cannot be written.
+fn copy(
+    from: &mut impl io::Read,
+    to: &mut impl Write,
+    url: &str,
+    failed: &impl Fn(io::Error) -> FetchError,
+) -> Result<u64, FetchError> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut size = 0;
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(size),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(FetchError::Broken { url: url.to_owned(), source }),
+        };
+        to.write_all(&buffer[..count]).map_err(failed)?;
+        size += count as u64;
+    }
+}
+
+/// Tries again, with longer and longer pauses, what failed for the network's sake.
+fn retrying(mut attempt: impl FnMut() -> Result<(), FetchError>) -> Result<(), FetchError> {
+    for pause in PAUSES {
+        match attempt() {
+            Err(error @ (FetchError::Download { .. } | FetchError::Broken { .. })) => {
+                tracing::info!("{error}; trying again in {pause:?}");
+                thread::sleep(pause);
+            }
+            other => return other,
+        }
+    }
+    attempt()
 }
 
 enum Place {

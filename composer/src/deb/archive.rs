@@ -172,7 +172,7 @@ mod tests {
         let names = with_data(&path, |mut tar| {
             tar.entries()?.map(|entry| Ok(entry?.path()?.display().to_string())).collect::<io::Result<Vec<_>>>()
         });
-        assert_eq!(names.unwrap(), ["./etc/a"]);
+        assert_eq!(names.unwrap(), ["etc/a"]);
     }
 
     #[test]
