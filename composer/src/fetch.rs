@@ -106,7 +106,11 @@ pub fn fetch(
 ) -> Result<Vec<Fetched>, FetchError> {
     let store = Store::open(settings.cache.join("debs"))?;
     let bar = progress.bytes("Fetching packages", lock.packages.iter().map(|package| package.size).sum());
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(true).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .max_idle_connections_per_host(PARALLEL)
+        .max_idle_connections(PARALLEL)
+        .build()
+        .into();
     let queue = Mutex::new(lock.packages.iter());
     let failure = Mutex::new(None);
     thread::scope(|scope| {

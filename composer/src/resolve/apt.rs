@@ -59,16 +59,14 @@ impl Apt {
         Ok(Self { dir, origins, _guard: guard })
     }
 
-    fn apt_get(&self) -> Command {
-        let mut command = Command::new("apt-get");
-        command.env("APT_CONFIG", self.dir.join("apt.conf")).env("LC_ALL", "C.UTF-8");
-        command
+    fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("APT_CONFIG", self.dir.join("apt.conf")).env("LC_ALL", "C.UTF-8")
     }
 
     /// Fetches the indexes; anything apt so much as warns about is an error.
     pub fn update(&self) -> Result<(), ResolveError> {
-        let mut command = self.apt_get();
-        command.args(["update", "-q", "-o", "APT::Update::Error-Mode=any"]);
+        let mut command = Command::new("apt-get");
+        self.environment(&mut command).args(["update", "-q", "-o", "APT::Update::Error-Mode=any"]);
         match command.run() {
             Err(CommandError::Failed { tail, .. }) => Err(ResolveError::Update { messages: messages(&tail) }),
             other => Ok(other?),
@@ -77,7 +75,9 @@ impl Apt {
 
     /// What installing the manifest's packages would download, a line each.
     pub fn print_uris(&self, manifest: &Manifest) -> Result<String, ResolveError> {
-        let mut command = self.apt_get();
+        // apt explains a broken dependency on standard output: the two streams are one here.
+        let mut command = Command::new("sh");
+        self.environment(&mut command).args(["-c", "exec apt-get \"$@\" 2>&1", "apt-get"]);
         command.args(["install", "--print-uris", "-q", "-y", "-o", "Acquire::ForceHash=SHA256"]);
         command.arg(essential(&manifest.exclude));
         command.args(&manifest.packages);
