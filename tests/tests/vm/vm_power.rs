@@ -1,5 +1,5 @@
-//! The default host loses power in the middle of a pull and in the middle of staging; each time it
-//! boots as it was, and in the end it is upgraded.
+//! The default host loses power in the middle of a pull, of staging, and of finalizing what was
+//! staged; each time it boots, and in the end it is upgraded.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ fn survives_power_cuts() -> Result<()> {
     cut_in_the_middle_of_staging(&mut guest, host)?;
     let serve = host.v2.keelson.serve()?;
     guest.update_from(serve.port()?)?;
-    guest.sh("keelctl upgrade --yes")?;
+    cut_in_the_middle_of_finalizing(&mut guest, host)?;
+    guest.sh("systemctl start network-online.target && keelctl upgrade --yes")?;
     guest.reboot()?;
     ensure!(guest.commits()?[0].as_ref() == Some(&host.v2.composed.checksum), "{}", guest.status()?);
     guest.sh(EXTRA_PROGRAM)?;
@@ -60,4 +61,22 @@ fn cut_in_the_middle_of_staging(guest: &mut Guest, host: &Host) -> Result<()> {
     ))?;
     guest.power_cut()?;
     as_it_was(guest, host)
+}
+
+fn cut_in_the_middle_of_finalizing(guest: &mut Guest, host: &Host) -> Result<()> {
+    guest.sh("keelctl upgrade --yes")?;
+    // What the shutdown would do; stopped once the new deployment has its /etc.
+    let etc = format!("/ostree/deploy/keelson/deploy/{}.0/etc", host.v2.composed.checksum);
+    guest.sh(&format!(
+        "test ! -e {etc}; systemctl stop --no-block ostree-finalize-staged.service; \
+         for i in $(seq 6000); do test -e {etc} && break; sleep 0.01; done; \
+         systemctl kill --signal=STOP ostree-finalize-staged.service; test -e {etc}"
+    ))?;
+    guest.power_cut()?;
+    // The boot loader's entries change at one stroke: either version is right.
+    let [booted, _, _] = guest.commits()?;
+    let booted = booted.unwrap_or_default();
+    ensure!([&host.v1, &host.v2].iter().any(|version| version.composed.checksum == booted), "{booted}");
+    ensure!(guest.sh("cat /var/lib/mine")? == "data", "data in /var is lost");
+    Ok(())
 }
