@@ -41,7 +41,8 @@ fn pulls_from_keelson_serve_and_deploys() {
     let sysroot = Sysroot::new().unwrap();
     pull(&sysroot.repo(), serve.url(), version).unwrap();
     let root = sysroot.deploy(&format!("origin:{}", version.composed.reference), &version.composed.checksum).unwrap();
-    for path in ["usr/libexec/keelson/keeld", "usr/bin/keelctl", "etc/os-release", "usr/etc/os-release", "usr/bin/dpkg"] {
+    for path in ["usr/libexec/keelson/keeld", "usr/bin/keelctl", "etc/os-release", "usr/etc/os-release", "usr/bin/dpkg"]
+    {
         assert!(root.join(path).symlink_metadata().is_ok(), "{path} is not in the deployment");
     }
     assert!(sysroot.admin(&["status"]).unwrap().contains(&version.composed.checksum));
