@@ -62,13 +62,14 @@ manifest() {
 
 # pool LOCK [STORE]: makes $work/pool, an APT repository of exactly the packages LOCK names.
 pool() {
-    local sha
-    local store=${2:-$debs}
+    local sha store=${2:-$debs}
     mkdir -p "$work/pool"
     sed -n 's/^sha256 = "\(.*\)"$/\1/p' "$1" | while read -r sha; do
         ln -f "$store/$sha.deb" "$work/pool/"
     done
-    (cd "$work/pool" && apt-ftparchive packages . >Packages)
+    # mmdebstrap finds the essential packages by the suite's name.
+    (cd "$work/pool" && apt-ftparchive packages . >Packages &&
+        apt-ftparchive -oAPT::FTPArchive::Release::{Suite,Codename}=trixie release . >Release.new && mv Release.new Release)
 }
 
 # names LOCK: the locked packages, separated by commas.
