@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-pub use options::Options;
+pub use options::{Options, Part};
 
 /// Runs keeld with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -41,7 +41,23 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start(options: Options) -> anyhow::Result<()> {
+fn start(mut options: Options) -> anyhow::Result<()> {
+    match options.part.take() {
+        None => start_host(options),
+        Some(Part::Containers(options)) => start_containers(*options),
+    }
+}
+
+fn start_containers(options: crate::containers::Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(crate::containers::run(options))
+}
+
+fn start_host(options: Options) -> anyhow::Result<()> {
     // Both before the first other thread: they hold for the whole process.
     let own_mounts = options.is_host() && privileges::own_mounts()?;
     privileges::drop_unneeded()?;

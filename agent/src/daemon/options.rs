@@ -26,6 +26,16 @@ pub struct Options {
     /// The address of the bus to serve on, instead of the system bus
     #[arg(long, value_name = "ADDRESS")]
     pub bus: Option<String>,
+    /// Another part of the agent to be, instead of the one that manages deployments
+    #[command(subcommand)]
+    pub part: Option<Part>,
+}
+
+/// The parts of the agent that are daemons of their own.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Part {
+    /// Serve the containers of this host
+    Containers(Box<crate::containers::Options>),
 }
 
 impl Options {
