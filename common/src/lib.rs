@@ -1,8 +1,10 @@
 //! What the composer and the agent both need and nothing else: running commands with errors worth
 //! reading ([`command`]), writing files atomically ([`fs`]), the package list of a commit and the
-//! difference between two ([`packages`]), and the metadata keys of our commits ([`commit`]).
+//! difference between two ([`packages`]), the metadata keys of our commits ([`commit`]), and reading
+//! what people write ([`strict`]).
 
 pub mod command;
 pub mod commit;
 pub mod fs;
 pub mod packages;
+pub mod strict;

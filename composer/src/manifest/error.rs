@@ -1,27 +1,9 @@
-//! Owns what can be wrong with a manifest, each problem with file, line and column.
+//! Owns why there is no manifest.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// One thing wrong in a manifest; prints as `manifests/host.toml:12:3: ...`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file, as it was named on the command line or by an `include`.
-    pub path: PathBuf,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.path.display(), self.line, self.column, self.message)
-    }
-}
+use keelson_common::strict::Problem;
 
 /// Why there is no manifest.
 #[derive(Debug, thiserror::Error)]

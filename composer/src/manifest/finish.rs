@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::error::Problem;
 use super::include::{InitramfsState, Layer, UnitState, package_name};
-use super::source::{Sited, Source};
 use super::{Initramfs, Manifest, Units};
+use keelson_common::strict::Problem;
+use keelson_common::strict::{Sited, Source};
 
 /// Makes the manifest of the merged layers; `None` when something it cannot do without is missing.
 pub fn finish(

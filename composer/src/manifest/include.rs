@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::error::Problem;
-use super::parse::nearest;
-use super::source::Sited;
 use super::{FileCopy, Group, Repository, Script, User, VersionRule};
+use keelson_common::strict::Problem;
+use keelson_common::strict::Sited;
+use keelson_common::strict::nearest;
 
 /// What is done to a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

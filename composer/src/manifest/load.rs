@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Manifest;
-use super::error::{ManifestError, Problem};
+use super::error::ManifestError;
 use super::finish::finish;
 use super::include::Layer;
 use super::parse::parse;
 use super::raw::Raw;
-use super::source::Source;
 use super::validate::{Variables, absolute, validate};
+use keelson_common::strict::Problem;
+use keelson_common::strict::Source;
 
 /// A file and what it includes, parsed.
 struct Tree {

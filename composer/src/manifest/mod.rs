@@ -11,14 +11,14 @@ mod include;
 mod load;
 mod parse;
 mod raw;
-mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-pub use error::{ManifestError, Problem};
+pub use error::ManifestError;
 pub use files::{Entry, EntryKind};
+pub use keelson_common::strict::Problem;
 pub use load::load;
 
 use std::collections::BTreeMap;

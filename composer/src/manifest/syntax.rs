@@ -67,7 +67,8 @@ pub fn version(text: &str) -> Checked {
 /// A Debian architecture.
 pub fn architecture(text: &str) -> Checked {
     check(ARCHITECTURES.contains(&text), || {
-        let near = super::parse::nearest(text, &ARCHITECTURES).map(|near| format!(" (did you mean `{near}`?)"));
+        let near =
+            keelson_common::strict::nearest(text, &ARCHITECTURES).map(|near| format!(" (did you mean `{near}`?)"));
         format!("`{text}` is no Debian architecture{}; known: {}", near.unwrap_or_default(), ARCHITECTURES.join(", "))
     })
 }
@@ -155,7 +156,7 @@ pub fn unit(text: &str) -> Checked {
         return Err(format!("`{text}` has no unit type: did you mean `{text}.service`?"));
     };
     if !UNIT_TYPES.contains(&kind) {
-        let near = super::parse::nearest(kind, &UNIT_TYPES).unwrap_or("service");
+        let near = keelson_common::strict::nearest(kind, &UNIT_TYPES).unwrap_or("service");
         return Err(format!("`{text}`: `.{kind}` is no unit type; did you mean `{stem}.{near}`?"));
     }
     let good = !stem.is_empty() && stem.chars().all(|c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::error::Problem;
 use super::include::{Drops, InitramfsState, Layer, UnitState, file_key, package_name};
 use super::raw::{Raw, RawDrop, RawFile, RawGroup, RawRepository, RawScript, RawUser, RawVersion, Text};
-use super::source::{Site, Sited, Source};
 use super::syntax::{self, Checked};
 use super::{FileCopy, Group, Repository, Script, User, VersionRule};
+use keelson_common::strict::Problem;
+use keelson_common::strict::{Site, Sited, Source};
 
 /// What `${...}` stands for.
 pub struct Variables<'a> {

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::Problem;
+use super::Problem;
 
-/// One manifest file and its text.
+/// One file that a person wrote, and its text.
 #[derive(Debug)]
 pub struct Source {
     /// Its path as it is shown in messages.
@@ -41,7 +41,7 @@ impl Source {
     }
 }
 
-/// A place in a manifest file.
+/// A place in a file.
 #[derive(Debug, Clone)]
 pub struct Site {
     source: Arc<Source>,
