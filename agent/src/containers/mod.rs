@@ -24,6 +24,7 @@ pub mod network;
 mod options;
 pub mod paths;
 pub mod streams;
+pub mod words;
 
 pub use daemon::{App, run};
 pub use error::{Error, Result};
