@@ -9,6 +9,7 @@
 
 pub mod apt;
 pub mod archive;
+pub mod containers;
 pub mod deb;
 pub mod gpg;
 pub mod guest;
