@@ -33,13 +33,19 @@ pub struct Containerd {
     namespace: Namespace,
 }
 
-/// Puts the namespace into every request.
+/// Puts the namespace, and the lease where there is one, into every request.
 #[derive(Debug, Clone)]
-pub struct Namespace(MetadataValue<Ascii>);
+pub struct Namespace {
+    name: MetadataValue<Ascii>,
+    lease: Option<MetadataValue<Ascii>>,
+}
 
 impl Interceptor for Namespace {
     fn call(&mut self, mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
-        request.metadata_mut().insert("containerd-namespace", self.0.clone());
+        request.metadata_mut().insert("containerd-namespace", self.name.clone());
+        if let Some(lease) = &self.lease {
+            request.metadata_mut().insert("containerd-lease", lease.clone());
+        }
         Ok(request)
     }
 }
@@ -56,10 +62,18 @@ impl Containerd {
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
         let channel = Endpoint::from_static("http://containerd").connect_with_connector_lazy(connector);
-        let namespace = namespace
+        let name = namespace
             .parse()
             .map_err(|_| Error::Invalid(format!("{namespace:?} cannot be a namespace of containerd")))?;
-        Ok(Self { channel, namespace: Namespace(namespace) })
+        Ok(Self { channel, namespace: Namespace { name, lease: None } })
+    }
+
+    /// The same containerd, for requests whose content and snapshots the lease called `lease` keeps
+    /// from being collected.
+    pub fn leased(&self, lease: &str) -> Result<Self> {
+        let lease = lease.parse().map_err(|_| Error::Invalid(format!("{lease:?} cannot be a lease of containerd")))?;
+        let namespace = Namespace { name: self.namespace.name.clone(), lease: Some(lease) };
+        Ok(Self { channel: self.channel.clone(), namespace })
     }
 
     fn service(&self) -> Service {
