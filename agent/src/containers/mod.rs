@@ -15,6 +15,7 @@
 
 pub mod containerd;
 mod daemon;
+pub mod declared;
 pub mod engine;
 pub mod error;
 pub mod events;

@@ -141,7 +141,9 @@ mod tests {
         let mut all: Vec<String> = map
             .into_iter()
             .flat_map(|(inside, bindings)| bindings.unwrap_or_default().into_iter().map(move |b| (inside.clone(), b)))
-            .map(|(inside, b)| format!("{}:{}:{inside}", b.host_ip.unwrap_or_default(), b.host_port.unwrap_or_default()))
+            .map(|(inside, b)| {
+                format!("{}:{}:{inside}", b.host_ip.unwrap_or_default(), b.host_port.unwrap_or_default())
+            })
             .collect();
         all.sort();
         all
