@@ -44,7 +44,9 @@ page() { install -d "$root/usr/share/man/$2" && gzip -9n <"$1" >"$root/usr/share
 
 put 755 target/release/keeld usr/libexec/keelson/keeld
 put 755 target/release/keelctl usr/bin/keelctl
-put 644 $from/systemd/keeld.service usr/lib/systemd/system/keeld.service
+for unit in keeld.service keelson-containers.service keelson.slice; do
+    put 644 $from/systemd/$unit usr/lib/systemd/system/$unit
+done
 put 644 $from/dbus/org.keelson.Host1.conf usr/share/dbus-1/system.d/org.keelson.Host1.conf
 put 644 $from/dbus/org.keelson.Host1.service usr/share/dbus-1/system-services/org.keelson.Host1.service
 put 644 $from/polkit/org.keelson.Host1.policy usr/share/polkit-1/actions/org.keelson.Host1.policy

@@ -9,12 +9,18 @@
 
 # Debian packages: what builds, what composes, what makes images, what runs them, what tests them.
 keelson_packages=(
-    build-essential ca-certificates jq libostree-dev pkg-config
+    build-essential ca-certificates jq libostree-dev pkg-config protobuf-compiler
     apt-utils bubblewrap debian-archive-keyring gpg gpg-agent gpgv ostree xz-utils
     dosfstools e2fsprogs fdisk grub-common grub-efi-amd64-bin grub-pc-bin mtools
     openssh-client ovmf qemu-system-x86 qemu-utils xorriso
     curl dbus-daemon dpkg-dev python3
+    apache2-utils busybox-static containernetworking-plugins docker-registry golang-github-containers-common
+    iproute2 iptables nftables openssl procps
 )
+# Programs that come from one of several packages, Docker's own among them.
+keelson_programs=(containerd runc docker)
+# Of those, servers that tests start for themselves: installing them here shall not set them going.
+keelson_servers=(containerd.service docker.service docker.socket docker-registry.service)
 # The oldest QEMU that is sound, as a Debian version.
 keelson_qemu='1:8'
 
@@ -51,6 +57,9 @@ keelson_debian() {
     for package in "${keelson_packages[@]}"; do
         [ -n "${installed[$package]-}" ] || missing+=("$package")
     done
+    for package in "${keelson_programs[@]}"; do
+        command -v "$package" >/dev/null || missing+=("$(keelson_package "$package")")
+    done
     # QEMU's parts are of one version: a new one takes its firmware along.
     if ! dpkg --compare-versions "${installed[qemu-system-x86]-0}" ge "$keelson_qemu" &&
         [ "$(keelson_release)" = bookworm ]; then
@@ -65,6 +74,29 @@ keelson_debian() {
         # The lists may name versions that the mirror has replaced since.
         { keelson_update && keelson_install "${missing[@]}" "${backports[@]/%//bookworm-backports}"; } ||
         keelson_fail "apt could not install what is missing (see above)"
+    keelson_idle "${missing[@]}"
+}
+
+# The package a program is in: Debian 12 has no package for Docker's client alone.
+keelson_package() {
+    case $1:$(keelson_release) in
+    docker:bookworm) echo docker.io ;;
+    docker:*) echo docker-cli ;;
+    *) echo "$1" ;;
+    esac
+}
+
+# Stops the servers that came with packages just installed.
+keelson_idle() {
+    local server
+    [ -d /run/systemd/system ] || return 0
+    for server in "${keelson_servers[@]}"; do
+        case " $* " in
+        *" ${server%.*} "* | *" ${server%.*}.io "*)
+            keelson_root systemctl disable --now --quiet "$server" 2>/dev/null || true
+            ;;
+        esac
+    done
 }
 
 keelson_release() { (. /etc/os-release && echo "${VERSION_CODENAME-}"); }

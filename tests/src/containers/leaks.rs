@@ -23,21 +23,13 @@ pub fn settled(host: &ContainerHost) -> Vec<String> {
 }
 
 fn found(host: &ContainerHost) -> Vec<String> {
-    let folder = host.folder();
-    let mut left = Vec::new();
-    left.extend(
-        processes(folder, &host.cgroup()).into_iter().filter(Found::of_container).map(|found| found.to_string()),
-    );
-    left.extend(
-        mounts(folder).iter().filter(|path| **path != host.root()).map(|path| format!("mount {}", path.display())),
-    );
-    left.extend(
-        cgroups(&host.cgroup())
-            .iter()
-            .skip(0)
-            .filter(|path| !is_top(path, &host.cgroup()))
-            .map(|path| format!("cgroup {}", path.display())),
-    );
+    let (folder, cgroup) = (host.folder(), host.cgroup());
+    let processes = processes(folder, &cgroup).into_iter().filter(Found::of_container);
+    let mounts = mounts(folder).into_iter().filter(|path| *path != host.root());
+    let cgroups = cgroups(&cgroup).into_iter().filter(|path| !path.ends_with(&cgroup));
+    let mut left: Vec<String> = processes.map(|found| found.to_string()).collect();
+    left.extend(mounts.map(|path| format!("mount {}", path.display())));
+    left.extend(cgroups.map(|path| format!("cgroup {}", path.display())));
     left.extend(links(host.namespace()));
     left.extend(rules(host.namespace()));
     left.extend(in_containerd(host));
@@ -105,10 +97,6 @@ fn below(path: &Path, found: &mut Vec<PathBuf>) {
         below(&entry.path(), found);
     }
     found.push(path.to_owned());
-}
-
-fn is_top(path: &Path, cgroup: &str) -> bool {
-    path.file_name().is_some_and(|name| name == cgroup)
 }
 
 /// Ends of cables to containers.
