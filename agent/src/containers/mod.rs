@@ -19,6 +19,7 @@ pub mod declared;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod filters;
 pub mod http;
 pub mod images;
 pub mod network;

@@ -6,6 +6,7 @@ mod containers;
 mod exec;
 mod images;
 mod networks;
+mod query;
 mod system;
 mod volumes;
 

@@ -10,10 +10,13 @@ mod chain;
 mod content;
 mod details;
 mod lease;
+mod list;
 mod load;
 mod manifest;
 mod names;
 pub mod reference;
+mod remove;
+mod save;
 mod unpack;
 
 use std::collections::HashMap;
@@ -26,6 +29,7 @@ use oci_spec::image::ImageConfiguration;
 
 use self::details::Details;
 use self::lease::Lease;
+pub use self::list::FILTERS;
 pub use self::load::Loaded;
 use self::reference::Query;
 use super::containerd::Containerd;
@@ -161,6 +165,22 @@ impl Images {
             }
         }
         Ok(found)
+    }
+
+    /// Gives an image another name.
+    pub async fn tag(&self, text: &str, name: &str) -> Result<()> {
+        let image = self.find(text).await?;
+        let name = reference::whole(name)?;
+        if reference::by_digest(&name) {
+            return Err(Error::Invalid("refusing to create a tag with a digest reference".to_owned()));
+        }
+        let all = self.list_named().await?;
+        let target = all.iter().filter_map(|named| named.target.as_ref()).find(|target| target.digest == image.digest);
+        let target = target.ok_or_else(|| no_such_image(text))?;
+        let size = u64::try_from(target.size).unwrap_or_default();
+        self.set_name(&name, &manifest::descriptor(&target.media_type, &target.digest, size)?).await?;
+        self.tell("tag", &image.id, Some(reference::familiar(&name)));
+        Ok(())
     }
 
     async fn list_named(&self) -> Result<Vec<Named>> {

@@ -49,7 +49,7 @@ impl Images {
     }
 
     /// Gives what `old` points to a name for the nameless, unless another name points there.
-    async fn keep_nameless(&self, all: &[Named], old: &Named) -> Result<()> {
+    pub(super) async fn keep_nameless(&self, all: &[Named], old: &Named) -> Result<()> {
         let digest = digest_of(old);
         if all.iter().any(|named| named.name != old.name && digest_of(named) == digest) {
             return Ok(());

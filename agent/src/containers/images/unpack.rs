@@ -7,7 +7,7 @@ use containerd_client::services::v1::ApplyRequest;
 use containerd_client::services::v1::snapshots::{
     CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest,
 };
-use containerd_client::tonic::Code;
+use containerd_client::tonic::{Code, Status};
 use oci_spec::image::Descriptor;
 
 use super::chain;
@@ -80,7 +80,7 @@ async fn apply(containerd: &Containerd, snapshotter: &str, key: &str, step: Step
     content::label(containerd, &step.layer.digest().to_string(), labels).await
 }
 
-fn unpacked(layer: &Descriptor, status: &containerd_client::tonic::Status) -> Error {
+fn unpacked(layer: &Descriptor, status: &Status) -> Error {
     let message = status.message();
     if message.contains("no space left on device") {
         return Error::Failed(format!(
