@@ -8,4 +8,14 @@
 
 pub mod format;
 mod hash;
+pub mod load;
 pub mod model;
+mod order;
+pub mod plan;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod testing;
+pub mod update;
+mod waits;
+pub mod world;
