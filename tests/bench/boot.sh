@@ -18,6 +18,6 @@ cp "$work"/peer/boot/initrd.img-* "$work/initrd"
 truncate -s 4G "$work/conventional.raw"
 mkfs.ext4 -q -F -d "$work/peer" "$work/conventional.raw"
 rm -rf "$work/peer" "$work/pool"
-mapfile -t figures < <("$top/target/release/bench-boot" \
+mapfile -t figures < <("$built/bench-boot" \
     "$work/host.qcow2" "$work/conventional.raw" "$work/kernel" "$work/initrd")
 table

@@ -3,12 +3,16 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-keelson=$top/target/release/keelson
+built=${CARGO_TARGET_DIR:-$top/target}/release
+keelson=$built/keelson
 debs=$top/.cache/debs
 [ -x "$keelson" ] || { echo "Build first: cargo build --release --workspace" >&2 && exit 1; }
-[ "$(id -u)" = 0 ] || { echo "The peer, mmdebstrap, needs root here." >&2 && exit 1; }
-for tool in mmdebstrap ostree bwrap dpkg-deb apt-ftparchive /usr/bin/time; do
-    command -v "$tool" >/dev/null || { echo "$tool is missing: apt install mmdebstrap ostree bubblewrap dpkg apt-utils time" >&2 && exit 1; }
+[ "$(id -u)" = 0 ] || { echo "The peers need root here." >&2 && exit 1; }
+# The programs a benchmark needs, and the packages they are in; set before this file is sourced when they are others.
+tools=${tools-mmdebstrap ostree bwrap dpkg-deb apt-ftparchive /usr/bin/time}
+packages=${packages-mmdebstrap ostree bubblewrap dpkg apt-utils time}
+for tool in $tools; do
+    command -v "$tool" >/dev/null || { echo "$tool is missing: apt install $packages" >&2 && exit 1; }
 done
 export KEELSON_GNUPGHOME=$top/.cache/tests/gnupg
 mkdir -p "$top/.cache/bench"

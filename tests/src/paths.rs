@@ -12,15 +12,15 @@ pub fn workspace() -> PathBuf {
     crate_folder.parent().unwrap_or(crate_folder).to_owned()
 }
 
-/// A program of the workspace, built beside the test that asks: `program("keelson")`.
+/// A program of the workspace, built with the test or program that asks: `program("keelson")`.
 pub fn program(name: &str) -> Result<PathBuf> {
     let test = env::current_exe().context("cannot tell where this test runs from")?;
-    // target/release/deps/vm-0123 -> target/release/keelson
-    let path = test.ancestors().nth(2).unwrap_or(Path::new("/")).join(name);
-    if !path.exists() {
-        bail!("{} is not built: run `cargo build --release --workspace`", path.display());
+    // target/release/deps/vm-0123 -> target/release/keelson, and the same from target/release/bench-boot
+    let folders = test.ancestors().skip(1).take(2);
+    match folders.map(|folder| folder.join(name)).find(|path| path.exists()) {
+        Some(path) => Ok(path),
+        None => bail!("{name} is not built beside {}: run `cargo build --release --workspace`", test.display()),
     }
-    Ok(path)
 }
 
 /// A shipped manifest: `manifest("host.toml")`.

@@ -135,9 +135,17 @@ impl ContainerHost {
         Ok(command)
     }
 
-    fn environment(&self, command: &mut Command) {
+    /// Tells a client where keeld and containerd are, and gives it a home of its own.
+    pub fn environment(&self, command: &mut Command) {
         let socket = format!("unix://{}", self.socket().display());
-        command.env("DOCKER_HOST", socket).env("HOME", &self.folder).env("DOCKER_CONFIG", self.folder.join("docker"));
+        command
+            .env("KEELCTL_HOST", &socket)
+            .env("DOCKER_HOST", socket)
+            .env("HOME", &self.folder)
+            .env("DOCKER_CONFIG", self.folder.join("docker"));
+        command
+            .env("CONTAINERD_ADDRESS", containerd_socket(&self.folder))
+            .env("CONTAINERD_NAMESPACE", name(&self.folder));
         command.env_remove("REGISTRY_AUTH_FILE").stdin(Stdio::null());
     }
 
