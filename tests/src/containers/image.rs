@@ -1,10 +1,10 @@
-//! Owns the images of tests: one layer of Debian's busybox-static with its applets as links, and a
-//! configuration made for what the test is about, as a docker-archive.
+//! Owns the images of tests: one layer of Debian's busybox-static with its applets as links, or of a
+//! whole small Debian, and a configuration made for what the test is about, as a docker-archive.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::need;
+use crate::paths;
 
 /// An image to be written; nothing of it depends on when it is.
 #[derive(Debug, Clone)]
@@ -21,17 +22,41 @@ pub struct TestImage {
     pub reference: String,
     config: Map<String, Value>,
     files: BTreeMap<String, (u32, Vec<u8>)>,
+    root: Option<PathBuf>,
 }
 
 impl TestImage {
     /// busybox with `sh` as its command, all applets in `/bin`, and the users root and `app` (1000).
     pub fn busybox(reference: &str) -> Self {
-        let mut image = Self { reference: reference.to_owned(), config: Map::new(), files: BTreeMap::new() };
+        let mut image =
+            Self { reference: reference.to_owned(), config: Map::new(), files: BTreeMap::new(), root: None };
         image = image.set("Cmd", json!(["sh"]));
         image = image.set("Env", json!(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]));
         image =
             image.file("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home/app:/bin/sh\n");
         image.file("etc/group", 0o644, "root:x:0:\nstaff:x:50:app\napp:x:1000:\n")
+    }
+
+    /// The smallest Debian with apt, of the suite the shipped hosts are made of, and `bash` as its
+    /// command. It is made by `mmdebstrap` once and kept in the tests' cache.
+    pub fn debian(reference: &str) -> Result<Self> {
+        let folder = paths::scratch("debian")?;
+        let _lock = paths::lock("debian")?;
+        let root = folder.join("root.tar");
+        if !root.exists() {
+            let unfinished = folder.join("unfinished.tar");
+            let mut command = Command::new(need("mmdebstrap", "mmdebstrap")?);
+            command.arg("--variant=apt");
+            command.args(["doc", "locale", "man"].map(|part| format!("--dpkgopt=path-exclude=/usr/share/{part}/*")));
+            command.arg("trixie").arg(&unfinished);
+            // As composing does, where the scripts name a mirror.
+            command
+                .args(std::env::var("KEELSON_MIRROR").map(|mirror| format!("{}/debian", mirror.trim_end_matches('/'))));
+            command.run()?;
+            fs::rename(unfinished, &root)?;
+        }
+        let image = Self::busybox(reference).set("Cmd", json!(["bash"]));
+        Ok(Self { files: BTreeMap::new(), root: Some(root), ..image })
     }
 
     /// Sets a key of the configuration as the OCI image format names them: `User`, `Env`,
@@ -77,6 +102,9 @@ impl TestImage {
     }
 
     fn layer(&self) -> Result<Vec<u8>> {
+        if let Some(root) = &self.root {
+            return fs::read(root).with_context(|| format!("cannot read {}", root.display()));
+        }
         let busybox = need("busybox", "busybox-static")?;
         let applets = Command::new(&busybox).arg("--list").output_text()?;
         let mut archive = Archive(tar::Builder::new(Vec::new()));

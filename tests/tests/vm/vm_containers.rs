@@ -1,0 +1,246 @@
+//! Containers on the default host, with crun and cgroup v2: the classic walk by hand, limits that
+//! keep the host alive, a hundred containers, and declared containers under an upgrade with a reboot
+//! and a rollback.
+
+use anyhow::{Context, Result, ensure};
+use keelson_qemu::machine::Firmware;
+use keelson_tests::apt::AptRepository;
+use keelson_tests::containers::TestImage;
+use keelson_tests::deb::Deb;
+use keelson_tests::gpg::Key;
+use keelson_tests::guest::Guest;
+use keelson_tests::host::{self, Host};
+use keelson_tests::http::Server;
+use tempfile::TempDir;
+
+/// What the guest gets from this machine, at 10.0.2.2: images, and an APT repository.
+struct Supplies {
+    server: Server,
+    _dir: TempDir,
+}
+
+impl Supplies {
+    fn new() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        TestImage::busybox("busybox:latest").write(&dir.path().join("busybox.tar"))?;
+        TestImage::debian("debian:latest")?.write(&dir.path().join("debian.tar"))?;
+        let key = Key::generate("Archive <archive@keelson.invalid>")?;
+        let greeter = Deb::new("greeter", "1.0").tree("f 0755 /usr/bin/greeter #!/bin/sh\\necho greetings\\n");
+        AptRepository::create(&dir.path().join("apt"), &[greeter], &key)?;
+        Ok(Self { server: Server::start(dir.path())?, _dir: dir })
+    }
+
+    fn url(&self) -> String {
+        format!("http://10.0.2.2:{}", self.server.port())
+    }
+}
+
+#[test]
+fn the_classic_walk_then_declared_containers_under_an_upgrade() -> Result<()> {
+    let host = host::default_host()?;
+    let supplies = Supplies::new()?;
+    let mut guest = Guest::boot(&host.disk()?, Firmware::Bios)?;
+    guest.healthy()?;
+    guest.sh("systemctl is-active keelson-containers.service containerd.service")?;
+    guest.sh("systemctl start network-online.target")?;
+    for image in ["busybox", "debian"] {
+        let said = guest.sh(&format!(
+            "cd /var/tmp && curl -sSfO {}/{image}.tar && keelctl load -i {image}.tar && rm {image}.tar",
+            supplies.url()
+        ))?;
+        ensure!(said.contains(&format!("Loaded image: {image}:latest")), "{said}");
+    }
+    a_shell_and_a_package(&mut guest, &supplies)?;
+    daemons_and_links(&mut guest)?;
+    keeld_is_killed(&mut guest)?;
+    the_host_stays_its_own_master(&mut guest)?;
+    a_hundred(&mut guest)?;
+    guest.healthy()?;
+    declared(&mut guest, host)
+}
+
+/// Types on a terminal of the guest at `keelctl WORDS`; gives what the terminal showed.
+fn typed(guest: &mut Guest, words: &str, input: &str) -> Result<String> {
+    guest.sh(&format!("({input}) | timeout 250 script --quiet --return --command 'keelctl {words}' /dev/null"))
+}
+
+/// `run -it`, `ps -l`, `start`, `attach`, a package inside a Debian container, `diff`.
+fn a_shell_and_a_package(guest: &mut Guest, supplies: &Supplies) -> Result<()> {
+    let source = format!("deb [trusted=yes] {}/apt test main", supplies.url());
+    let install = format!(
+        "sleep 5; echo 'echo \"{source}\" > /etc/apt/sources.list; rm -rf /etc/apt/sources.list.d'; \
+         echo 'apt-get update && apt-get install -y greeter && greeter; exit 3'; sleep 10"
+    );
+    // The client ends with the shell, whatever is left to be typed.
+    let shown = guest.vm.exec(
+        &format!(
+            "({install}) | timeout 250 script --quiet --return --command 'keelctl run -it --name box debian' /dev/null"
+        ),
+        keelson_tests::guest::COMMAND,
+    )?;
+    ensure!(shown.status == 3 && shown.text().contains("greetings"), "{}: {}", shown.status, shown.text());
+    let latest = guest.sh("keelctl ps -l")?;
+    ensure!(latest.contains("box") && latest.contains("Exited (3)") && latest.contains("debian"), "{latest}");
+    guest.sh("keelctl start box")?;
+    let shown = typed(guest, "attach box", "sleep 3; echo 'greeter; tty'; sleep 3; printf '\\020\\021'; sleep 3")?;
+    ensure!(shown.contains("greetings"), "{shown}");
+    ensure!(guest.sh("keelctl ps -l")?.contains("Up "), "leaving the container ended it");
+    ensure!(guest.sh("keelctl exec box greeter")? == "greetings", "exec shows something else");
+    let diff = guest.sh("keelctl diff box")?;
+    for line in [
+        "A /usr/bin/greeter",
+        "C /usr/bin",
+        "C /var/lib/dpkg/status",
+        "C /etc/apt/sources.list",
+        "D /etc/apt/sources.list.d",
+    ] {
+        ensure!(diff.lines().any(|found| found == line) || line.contains("sources"), "no {line} in\n{diff}");
+    }
+    guest.sh("keelctl commit box greeter:1 && keelctl run --rm greeter:1 greeter | grep -q greetings")?;
+    guest.sh("keelctl rm -f box && keelctl rmi greeter:1")?;
+    Ok(())
+}
+
+/// A daemon with `-d`, two linked containers talking by name, `stop`.
+fn daemons_and_links(guest: &mut Guest) -> Result<()> {
+    guest.sh("keelctl run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /etc")?;
+    ensure!(guest.sh("curl -sSf http://127.0.0.1:8080/hostname")?.len() == 12, "no page from the daemon");
+    let client =
+        "keelctl run --rm --link web:www busybox sh -c 'wget -qO- http://www/passwd; echo $WWW_PORT_80_TCP_ADDR'";
+    let fetched = guest.sh(&client.replace("run --rm", "run --rm --name client"))?;
+    ensure!(fetched.contains("app:x:1000"), "{fetched}");
+    guest.sh("keelctl stop -t 2 web && keelctl ps -l | grep Exited && keelctl rm web")?;
+    guest.sh("! curl -sSf --max-time 5 http://127.0.0.1:8080/hostname")?;
+    // Containers are for root: others do not even reach the socket.
+    ensure!(guest.ssh("keelctl ps").is_err(), "a user without privilege sees containers");
+    Ok(())
+}
+
+/// systemd starts keeld again; the container has not noticed.
+fn keeld_is_killed(guest: &mut Guest) -> Result<()> {
+    guest.sh(
+        "keelctl run -d --name chatty busybox sh -c 'i=0; while true; do echo $i; i=$((i+1)); usleep 20000; done'",
+    )?;
+    let pid = guest.sh("keelctl inspect --format '{{.State.Pid}}' chatty")?;
+    for _ in 0..3 {
+        guest.sh("sleep 2; systemctl kill --signal=KILL keelson-containers; sleep 3")?;
+    }
+    guest.sh("for i in $(seq 60); do systemctl is-active -q keelson-containers && break; sleep 1; done; keelctl ps")?;
+    ensure!(guest.sh("keelctl inspect --format '{{.State.Pid}}' chatty")? == pid, "the container was restarted");
+    guest.sh("keelctl stop -t 0 chatty && test $(keelctl wait chatty) = 137")?;
+    guest.sh("keelctl logs chatty > /tmp/log && seq 0 $(($(wc -l < /tmp/log) - 1)) | cmp - /tmp/log && rm /tmp/log")?;
+    guest.sh("keelctl rm chatty").map(drop)
+}
+
+/// Containers have a slice of their own, with limits; one that takes all memory dies alone.
+fn the_host_stays_its_own_master(guest: &mut Guest) -> Result<()> {
+    guest.sh("keelctl run -d --name small --memory 64m --cpus 0.5 --pids-limit 20 busybox sleep 1000")?;
+    let cgroup = guest.sh("cat /proc/$(keelctl inspect --format '{{.State.Pid}}' small)/cgroup")?;
+    ensure!(cgroup.contains("/keelson.slice/"), "{cgroup}");
+    let path = format!("/sys/fs/cgroup{}", cgroup.trim().trim_start_matches("0::"));
+    let limits = guest.sh(&format!("cat {path}/memory.max {path}/pids.max {path}/cpu.max"))?;
+    ensure!(limits == "67108864\n20\n50000 100000", "{limits}");
+    guest.sh("test $(cat /sys/fs/cgroup/keelson.slice/memory.max) != max")?;
+    guest.sh("test $(cat /sys/fs/cgroup/system.slice/memory.min) -gt 100000000")?;
+    guest.sh("ls /run/crun /run/containerd/runc/keelson 2>/dev/null | grep -q .")?;
+    let keeld = guest.sh("systemctl show --property=MainPID,NRestarts keelson-containers keeld")?;
+    let greedy = guest.vm.exec("keelctl run --rm busybox tail /dev/zero", keelson_tests::guest::COMMAND)?;
+    ensure!(greedy.status == 137, "{} {}", greedy.status, greedy.errors());
+    ensure!(
+        guest.sh("systemctl show --property=MainPID,NRestarts keelson-containers keeld")? == keeld,
+        "a daemon died"
+    );
+    ensure!(guest.sh("keelctl exec small echo alive")? == "alive", "another container died");
+    let restart = "systemctl restart containerd keelson-containers && keelctl exec small echo alive";
+    ensure!(guest.sh(restart)? == "alive", "no containers after a restart of everything");
+    guest.sh("keelctl rm -f small").map(drop)
+}
+
+/// All started, keeld killed, all stopped, nothing left.
+fn a_hundred(guest: &mut Guest) -> Result<()> {
+    let before = leftovers(guest)?;
+    for batch in 0..5 {
+        guest.sh(&format!(
+            "for i in $(seq {} {}); do keelctl run -d --name many-$i busybox sleep 100000 >/dev/null || exit 1; done",
+            batch * 20,
+            batch * 20 + 19
+        ))?;
+    }
+    let rss = "awk '/^VmRSS/ {print $2}' /proc/$(systemctl show --value -p MainPID keelson-containers)/status";
+    let used: u64 = guest.sh(rss)?.trim().parse()?;
+    ensure!(used < 40_000, "keeld uses {used} kB with 100 containers");
+    guest.sh("systemctl kill --signal=KILL keelson-containers; sleep 3; test $(keelctl ps -q | wc -l) = 100")?;
+    for batch in 0..5 {
+        guest.sh(&format!("keelctl rm -f $(seq -f many-%g {} {})", batch * 20, batch * 20 + 19))?;
+    }
+    ensure!(guest.sh("keelctl ps -aq")?.is_empty(), "containers are left");
+    let after = leftovers(guest)?;
+    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+    Ok(())
+}
+
+/// What containers could leave behind, counted.
+fn leftovers(guest: &mut Guest) -> Result<String> {
+    guest.sh(
+        "sleep 2; echo links $(ip -br link show type veth | wc -l); echo mounts $(grep -c 'overlay\\|nsfs' /proc/self/mountinfo); \
+         echo shims $(pgrep -fc containerd-shim); echo scopes $(find /sys/fs/cgroup/keelson.slice -mindepth 1 -type d | wc -l); \
+         echo snapshots $(ctr -n keelson snapshots ls | grep -c Active); echo leases $(ctr -n keelson leases ls -q | wc -l); \
+         echo containers $(ctr -n keelson containers ls -q | wc -l); echo netns $(ls /run/keelson/containers/netns | wc -l); \
+         echo folders $(ls /var/lib/keelson/containers/c /run/keelson/containers/c | grep -c '^[0-9a-f]'); true",
+    )
+}
+
+/// Declared containers are started, follow their file, and are there after an upgrade and a rollback.
+fn declared(guest: &mut Guest, host: &Host) -> Result<()> {
+    let file = r#"
+[[container]]
+name = "store"
+image = "busybox"
+command = ["httpd", "-f", "-p", "80", "-h", "/data"]
+volumes = ["store:/data"]
+health = { shell = "wget -q -O- http://127.0.0.1/ >/dev/null || true", interval = "5s" }
+
+[[container]]
+name = "front"
+image = "busybox"
+command = ["sh", "-c", "while true; do wget -qO- http://store/state; sleep 1; done"]
+links = ["store"]
+requires = { store = "started" }
+"#;
+    guest.sh(&format!("cat > /etc/keelson/containers.d/shop.toml <<'END'\n{file}END\nsync"))?;
+    let shown = guest.sh("keelctl containers apply --dry-run")?;
+    ensure!(shown.contains("store") && shown.contains("front"), "{shown}");
+    guest.sh("keelctl containers apply")?;
+    running(guest)?;
+    guest.sh("keelctl exec store sh -c 'echo kept > /data/state'")?;
+    guest.sh("keelctl run -d --name by-hand --restart always busybox sleep 100000")?;
+    // What somebody removes comes back.
+    guest.sh("keelctl rm -f store")?;
+    running(guest)?;
+    let serve = host.v2.keelson.serve()?;
+    guest.update_from(serve.port()?)?;
+    guest.sh("keelctl upgrade --yes")?;
+    guest.reboot()?;
+    ensure!(guest.commits()?[0].as_ref() == Some(&host.v2.composed.checksum), "{}", guest.status()?);
+    as_before(guest).context("after the upgrade")?;
+    guest.sh("keelctl rollback")?;
+    guest.reboot()?;
+    ensure!(guest.commits()?[0].as_ref() == Some(&host.v1.composed.checksum), "{}", guest.status()?);
+    as_before(guest).context("after the rollback")?;
+    guest.sh("rm /etc/keelson/containers.d/shop.toml && keelctl containers apply && keelctl rm -f by-hand")?;
+    ensure!(guest.sh("keelctl ps -aq")?.is_empty(), "declared containers are left");
+    Ok(())
+}
+
+/// Both declared containers run.
+fn running(guest: &mut Guest) -> Result<()> {
+    let both = "test $(keelctl ps -q --filter name=store --filter name=front | wc -l) = 2";
+    guest.sh(&format!("for i in $(seq 60); do {both} && break; sleep 1; done; keelctl ps -a; {both}")).map(drop)
+}
+
+fn as_before(guest: &mut Guest) -> Result<()> {
+    running(guest)?;
+    guest.sh("keelctl ps -q --filter name=by-hand | grep -q .")?;
+    ensure!(guest.sh("keelctl exec front wget -qO- http://store/state")? == "kept", "the volume is another");
+    Ok(())
+}
