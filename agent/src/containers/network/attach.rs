@@ -1,6 +1,6 @@
 //! Owns attaching a container to its network and letting go of it, also after a crash.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,13 @@ impl Network {
 
     async fn attach(&self, request: &Attachment) -> Result<Attached> {
         let id = request.id.as_str();
-        let (bound, held) = ports::reserve(&request.ports, &self.forwards())?;
+        let (bound, held) = ports::reserve(&request.ports, &self.forwards()).map_err(|error| match error {
+            Error::Failed(why) => {
+                let endpoint = id.get(..12).unwrap_or(id);
+                Error::Failed(format!("driver failed programming external connectivity on endpoint {endpoint}: {why}"))
+            }
+            error => error,
+        })?;
         let pin = self.paths.netns(id);
         let ips = request.ip.map(|ip| [format!("{ip}/{}", self.bridge.subnet().prefix_len())]);
         let runtime = json!({ "mac": request.mac, "ips": ips });
@@ -58,7 +64,7 @@ impl Network {
         let attaching = async {
             netns::create(&pin).await?;
             let call = Call { id, netns: Some(&pin) };
-            let (table, added) = tokio::join!(self.write_table(false), self.plugins.add(&chain, call));
+            let (table, added) = tokio::join!(self.table_stands(), self.plugins.add(&chain, call));
             let result = added?;
             let attached = Attached { ports: bound, ..attached(&pin, &result)? };
             let published = ports::published(&attached.ports);
@@ -68,7 +74,7 @@ impl Network {
             if published {
                 self.held().insert(id.to_owned(), held);
                 self.route_loopback()?;
-                self.write_table(true).await?;
+                self.table_changed().await?;
             }
             Ok(attached)
         };
@@ -96,7 +102,7 @@ impl Network {
         let unpinned = netns::remove(&self.paths.netns(id));
         undone.and(unpinned)?;
         self.forget(id)?;
-        if ports::published(&attached.ports) { self.write_table(true).await } else { Ok(()) }
+        if ports::published(&attached.ports) { self.table_changed().await } else { Ok(()) }
     }
 
     /// CNI DEL. The kernel takes the interfaces away with a namespace that nobody else uses, sooner
@@ -124,15 +130,22 @@ impl Network {
             }
         }
         self.free_leases(alive)?;
-        let published: HashMap<_, _> =
-            self.records().iter().map(|(id, record)| (id.clone(), ports::hold_again(&record.attached.ports))).collect();
-        *self.held() = published;
-        match self.write_table(true).await {
+        self.hold_again();
+        match self.table_changed().await {
             // A host without nft can still run containers that need none of it.
             Err(error) if alive.is_empty() => tracing::warn!(%error, "the bridge cannot be used"),
             result => return result,
         }
         Ok(())
+    }
+
+    /// Holds the published ports that an earlier daemon held.
+    fn hold_again(&self) {
+        let records = self.records();
+        let mut held = self.held();
+        for (id, record) in records.iter() {
+            held.entry(id.clone()).or_insert_with(|| ports::hold_again(&record.attached.ports));
+        }
     }
 
     /// Addresses given to containers that are not `alive`.

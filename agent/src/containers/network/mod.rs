@@ -110,8 +110,8 @@ pub struct Network {
     records: Mutex<HashMap<String, record::Record>>,
     /// Host ports held, by container.
     held: Mutex<HashMap<String, Vec<ports::Held>>>,
-    /// Whether the table of nftables stands; one writer at a time.
-    table: tokio::sync::Mutex<bool>,
+    /// The table of nftables.
+    table: rules::Table,
 }
 
 impl Network {
@@ -124,7 +124,7 @@ impl Network {
             bridge,
             records: Mutex::new(records),
             held: Mutex::default(),
-            table: tokio::sync::Mutex::new(false),
+            table: rules::Table::default(),
             paths,
         })
     }

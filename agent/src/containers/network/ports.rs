@@ -189,12 +189,7 @@ fn first_free(
     candidates: Option<RangeInclusive<u16>>,
     taken: &[Forward],
 ) -> Result<(Held, u16)> {
-    let refused = |port: u16, why: &dyn fmt::Display| {
-        let endpoint = format!("{address}:{port}");
-        Error::Failed(format!(
-            "driver failed programming external connectivity on endpoint: Bind for {endpoint} failed: {why}"
-        ))
-    };
+    let refused = |port: u16, why: &dyn fmt::Display| Error::Failed(format!("Bind for {address}:{port} failed: {why}"));
     let Some(range) = candidates else {
         // The kernel gives a free one of its ephemeral range.
         return hold(protocol, address, 0).map_err(|error| refused(0, &error));
@@ -246,4 +241,113 @@ pub(super) fn hold_again(ports: &PortMap) -> Vec<Held> {
         }
     };
     forwards(Ipv4Addr::UNSPECIFIED, ports).into_iter().filter_map(again).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(ip: &str, port: &str) -> PortBinding {
+        PortBinding { host_ip: Some(ip.to_owned()), host_port: Some(port.to_owned()) }
+    }
+
+    fn asks(list: &[(&str, &str, &str)]) -> PortMap {
+        let mut map = PortMap::new();
+        for (port, ip, host) in list {
+            map.entry((*port).to_owned()).or_default().get_or_insert_default().push(binding(ip, host));
+        }
+        map
+    }
+
+    fn taken(port: u16, host: [u8; 4], protocol: Protocol) -> Forward {
+        let container = Ipv4Addr::new(10, 87, 0, 2);
+        Forward { protocol, host: host.into(), host_port: port, container, container_port: 80 }
+    }
+
+    /// Ports that were free a moment ago: one TCP socket takes each, the next test another.
+    fn free_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn ports_are_read() {
+        assert_eq!("80".parse::<Port>().unwrap().to_string(), "80/tcp");
+        assert_eq!("53/UDP".parse::<Port>().unwrap().to_string(), "53/udp");
+        for bad in ["", "0/tcp", "70000", "x/tcp"] {
+            assert_eq!(bad.parse::<Port>().unwrap_err().to_string(), format!("invalid port: '{bad}'"));
+        }
+        assert_eq!("80/icmp".parse::<Port>().unwrap_err().to_string(), "invalid proto: icmp");
+    }
+
+    #[test]
+    fn exposed_ports_are_published_when_asked() {
+        let exposed = ["80/tcp", "8000-8001/udp"].map(str::to_owned);
+        let shown = requested(&exposed, None, false).unwrap();
+        assert_eq!(shown.len(), 3);
+        assert!(shown.values().all(Option::is_none) && !published(&shown));
+        let all = requested(&exposed, None, true).unwrap();
+        assert!(
+            all.contains_key("8001/udp")
+                && all.values().all(|bindings| bindings.as_ref().is_some_and(|b| b.len() == 1))
+        );
+        let own = requested(&exposed, Some(&asks(&[("80/tcp", "", "8080")])), true).unwrap();
+        assert_eq!(own["80/tcp"], Some(vec![binding("", "8080")]));
+    }
+
+    #[test]
+    fn bad_bindings_are_refused_before_anything_starts() {
+        for (ip, port, why) in [
+            ("x", "80", "invalid IP address: x"),
+            ("::1", "80", "cannot publish on ::1: ports are published on IPv4 addresses only"),
+            ("", "x", "invalid port specification: \"x\""),
+            ("", "90-80", "invalid port specification: \"90-80\""),
+            ("", "0-80", "invalid port specification: \"0-80\""),
+        ] {
+            let refused = requested(&[], Some(&asks(&[("80/tcp", ip, port)])), false);
+            assert_eq!(refused.unwrap_err().to_string(), why);
+        }
+    }
+
+    #[test]
+    fn any_port_is_one_of_the_kernels() {
+        let (found, held) = reserve(&asks(&[("80/tcp", "127.0.0.1", ""), ("53/udp", "127.0.0.1", "0")]), &[]).unwrap();
+        assert_eq!(held.len(), 2);
+        for port in ["80/tcp", "53/udp"] {
+            let bound = found[port].as_ref().unwrap();
+            assert_ne!(bound[0].host_port.as_deref(), Some("0"));
+            assert_eq!(forwards(Ipv4Addr::LOCALHOST, &found).len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_port_is_held_until_it_is_let_go() {
+        let port = free_port();
+        let wanted = asks(&[("80/tcp", "127.0.0.1", &port.to_string())]);
+        let (_, held) = reserve(&wanted, &[]).unwrap();
+        let refused = format!("Bind for 127.0.0.1:{port} failed: port is already allocated");
+        assert_eq!(reserve(&wanted, &[]).unwrap_err().to_string(), refused);
+        drop(held);
+        assert!(reserve(&wanted, &[]).is_ok());
+    }
+
+    #[test]
+    fn ports_of_other_containers_are_taken() {
+        let port = free_port();
+        let text = port.to_string();
+        let clash = |ip: &str, other: Forward| reserve(&asks(&[("80/tcp", ip, &text)]), &[other]).is_err();
+        assert!(clash("127.0.0.1", taken(port, [0, 0, 0, 0], Protocol::Tcp)));
+        assert!(clash("", taken(port, [192, 0, 2, 1], Protocol::Tcp)));
+        assert!(!clash("127.0.0.1", taken(port, [192, 0, 2, 1], Protocol::Tcp)));
+        assert!(!clash("127.0.0.1", taken(port, [127, 0, 0, 1], Protocol::Udp)));
+    }
+
+    #[test]
+    fn a_range_gives_its_first_free_port() {
+        let first = free_port();
+        let range = format!("{first}-{}", first.saturating_add(20));
+        let other = taken(first, [127, 0, 0, 1], Protocol::Tcp);
+        let (found, _held) = reserve(&asks(&[("80/tcp", "127.0.0.1", &range)]), &[other]).unwrap();
+        let got: u16 = found["80/tcp"].as_ref().unwrap()[0].host_port.as_deref().unwrap().parse().unwrap();
+        assert!(got > first);
+    }
 }

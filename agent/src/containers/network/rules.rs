@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -46,11 +47,11 @@ table ip {name} {{
   chain published {{
 {rules}  }}
   chain prerouting {{
-    type nat hook prerouting priority dstnat; policy accept;
+    type nat hook prerouting priority -100; policy accept;
     fib daddr type local jump published
   }}
   chain output {{
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     fib daddr type local jump published
   }}
   chain postrouting {{
@@ -102,16 +103,33 @@ impl Network {
         forwards
     }
 
-    /// Makes the table what is attached, when it is not there yet or when ports `changed`.
-    pub(super) async fn write_table(&self, changed: bool) -> Result<()> {
-        let mut stands = self.table.lock().await;
-        if *stands && !changed {
-            return Ok(());
-        }
+    /// Makes the table stand, unless it does.
+    pub(super) async fn table_stands(&self) -> Result<()> {
+        let mut written = self.table.written.lock().await;
+        if *written == 0 { self.write_table(&mut written).await } else { Ok(()) }
+    }
+
+    /// Makes the table what is attached now. Of those who ask at once, one writes for all.
+    pub(super) async fn table_changed(&self) -> Result<()> {
+        let asked = self.table.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut written = self.table.written.lock().await;
+        if *written >= asked { Ok(()) } else { self.write_table(&mut written).await }
+    }
+
+    async fn write_table(&self, written: &mut u64) -> Result<()> {
+        // Who asks from here on may have changed what is read next.
+        let asked = self.table.asked.load(Ordering::SeqCst).max(1);
         nft(&ruleset(&self.bridge, &self.forwards())).await?;
-        *stands = true;
+        *written = asked;
         Ok(())
     }
+}
+
+/// How often the table was asked for, and up to which of these it was written: one writer at a time.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    asked: AtomicU64,
+    written: tokio::sync::Mutex<u64>,
 }
 
 async fn nft(rules: &str) -> Result<()> {
