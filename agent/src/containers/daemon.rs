@@ -46,7 +46,7 @@ impl App {
         let events = Events::default();
         let images = Arc::new(Images::new(containerd.clone(), events.clone(), &options)?);
         let network = Arc::new(Network::new(paths.clone(), &options)?);
-        let streams = Arc::new(Streams::new(paths.clone()));
+        let streams = Arc::new(Streams::new(paths.clone())?);
         let engine = Arc::new(Engine::new(
             paths.clone(),
             containerd.clone(),
