@@ -24,6 +24,9 @@ pub enum Error {
     /// It is already so (304).
     #[error("nothing to do")]
     NotModified,
+    /// It is never allowed (403).
+    #[error("{0}")]
+    Forbidden(String),
     /// Anything else (500).
     #[error("{0}")]
     Failed(String),
@@ -45,6 +48,7 @@ impl Error {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NotModified => StatusCode::NOT_MODIFIED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

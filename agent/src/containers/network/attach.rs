@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cni::{self, Call};
 use super::record::Record;
-use super::{Attached, Attachment, Mode, Network, netns, ports};
+use super::{Attached, Attachment, Mode, Network, flows, netns, ports};
 use crate::containers::error::{Error, Result};
 
 impl Network {
@@ -74,7 +74,7 @@ impl Network {
             if published {
                 self.held().insert(id.to_owned(), held);
                 self.route_loopback()?;
-                self.table_changed().await?;
+                self.publish(&attached).await?;
             }
             Ok(attached)
         };
@@ -102,7 +102,16 @@ impl Network {
         let unpinned = netns::remove(&self.paths.netns(id));
         undone.and(unpinned)?;
         self.forget(id)?;
-        if ports::published(&attached.ports) { self.table_changed().await } else { Ok(()) }
+        if ports::published(&attached.ports) { self.publish(&attached).await } else { Ok(()) }
+    }
+
+    /// Makes the ports of `attached` reach it, or no longer reach it when it is not known any more.
+    async fn publish(&self, attached: &Attached) -> Result<()> {
+        self.table_changed().await?;
+        if let Some(IpAddr::V4(address)) = attached.address {
+            flows::forget(&ports::forwards(address, &attached.ports)).await;
+        }
+        Ok(())
     }
 
     /// CNI DEL. The kernel takes the interfaces away with a namespace that nobody else uses, sooner
