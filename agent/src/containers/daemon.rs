@@ -12,7 +12,7 @@ use super::containerd::Containerd;
 use super::engine::Engine;
 use super::events::Events;
 use super::http;
-use super::images::Images;
+use super::images::{Images, Users};
 use super::network::Network;
 use super::options::Options;
 use super::paths::Paths;
@@ -56,6 +56,8 @@ impl App {
             streams.clone(),
             &options,
         )?);
+        let users: std::sync::Weak<dyn Users> = Arc::downgrade(&(engine.clone() as Arc<dyn Users>));
+        images.set_users(users);
         Ok(Self { options, paths, containerd, events, images, network, streams, engine })
     }
 }

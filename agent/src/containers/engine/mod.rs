@@ -1,11 +1,66 @@
 //! The containers: what is known of each, and one owner for everything that happens to it.
+//!
+//! ```text
+//! created --start--> running <--pause/unpause--> paused
+//!                      | ends, or is killed
+//!                      v
+//!        removed <-- exited --policy--> restarting --> running
+//! ```
+//!
+//! What is to happen is decided by pure functions ([`policy`], [`config`], [`spec`]); [`task`] says it
+//! to containerd. A container's turn ([`Container`]) is held by who changes it; its state is
+//! watched by who waits.
 
-use std::sync::Arc;
+pub mod config;
+mod container;
+mod create;
+mod end;
+mod facts;
+mod inspect;
+mod links;
+mod list;
+mod moment;
+mod names;
+mod points;
+mod policy;
+mod record;
+mod recover;
+mod registry;
+mod remove;
+mod rootfs;
+mod select;
+mod signal;
+pub mod spec;
+mod start;
+mod stop;
+pub mod task;
+pub mod volumes;
+mod wait;
+mod watch;
 
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bollard::models::EventMessageTypeEnum;
+
+pub use container::Container;
+pub use inspect::Inspected;
+pub use list::Listing;
+pub use moment::{Moment, NEVER};
+pub use record::{Record, State, Status};
+pub use remove::Removal;
+pub use rootfs::Rootfs;
+pub use select::FILTERS;
+pub use wait::Condition;
+
+use self::registry::Registry;
+use self::task::Tasks;
+use self::volumes::Volumes;
 use super::containerd::Containerd;
 use super::error::Result;
 use super::events::Events;
-use super::images::Images;
+use super::images::{Images, User, Users};
 use super::network::Network;
 use super::options::Options;
 use super::paths::Paths;
@@ -20,6 +75,15 @@ pub struct Engine {
     images: Arc<Images>,
     network: Arc<Network>,
     streams: Arc<Streams>,
+    tasks: Tasks,
+    volumes: Volumes,
+    namespace: String,
+    cgroups: spec::Cgroups,
+    unified: bool,
+    kernel: String,
+    known_capabilities: usize,
+    profile: OnceLock<spec::seccomp::Profile>,
+    registry: Mutex<Registry>,
 }
 
 impl Engine {
@@ -31,13 +95,72 @@ impl Engine {
         images: Arc<Images>,
         network: Arc<Network>,
         streams: Arc<Streams>,
-        _options: &Options,
+        options: &Options,
     ) -> Result<Self> {
-        Ok(Self { paths, containerd, events, images, network, streams })
+        let cgroups = spec::Cgroups::new(&options.cgroup, Path::new("/run/systemd/system").exists());
+        let runtime = options.runtime.to_string_lossy();
+        let tasks = Tasks::new(containerd.clone(), &options.snapshotter, &runtime, cgroups.systemd());
+        Ok(Self {
+            volumes: Volumes::new(paths.volumes()),
+            namespace: options.namespace.clone(),
+            unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            known_capabilities: known_capabilities(),
+            profile: OnceLock::new(),
+            registry: Mutex::default(),
+            paths,
+            containerd,
+            events,
+            images,
+            network,
+            streams,
+            tasks,
+            cgroups,
+        })
     }
 
-    /// Takes up the containers that a daemon before this one left, running or not.
-    pub async fn recover(&self) -> Result<()> {
-        Ok(())
+    /// The container that `reference` names: its id, its name, or how its id begins.
+    pub fn find(&self, reference: &str) -> Result<Arc<Container>> {
+        self.registry().find(reference)
+    }
+
+    /// All containers, running or not.
+    pub fn all(&self) -> Vec<Arc<Container>> {
+        self.registry().all()
+    }
+
+    /// What is said to containerd about containers.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells that `action` happened to `container`; `more` is said beside its image, name and labels.
+    pub fn tell(&self, container: &Container, action: &str, more: &[(&str, String)]) {
+        let record = container.record();
+        let mut attributes: HashMap<String, String> = record.config.labels.clone().unwrap_or_default();
+        attributes.insert("image".to_owned(), record.config.image.clone().unwrap_or_default());
+        attributes.insert("name".to_owned(), record.name.clone());
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.events.publish(EventMessageTypeEnum::CONTAINER, action, container.id(), attributes);
+    }
+}
+
+/// How many capabilities this kernel knows.
+fn known_capabilities() -> usize {
+    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
+    last.ok().and_then(|text| text.trim().parse::<usize>().ok()).map_or(usize::MAX, |last| last + 1)
+}
+
+impl Users for Engine {
+    fn of_image(&self, id: &str) -> Vec<User> {
+        let uses = |container: &Arc<Container>| {
+            let running = container.state().status.alive();
+            (container.record().image == id).then(|| User { id: container.id().to_owned(), running })
+        };
+        self.all().iter().filter_map(uses).collect()
     }
 }
