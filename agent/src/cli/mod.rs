@@ -1,10 +1,13 @@
-//! keelctl: one module a verb. Each asks keeld over D-Bus ([`session`]), follows what it does
-//! ([`follow`]) and prints text for a person or, with `--json`, exactly one document ([`print`]).
+//! keelctl: one module a verb. Those about the host ask keeld over D-Bus ([`session`]), follow what
+//! it does ([`follow`]) and print text for a person or, with `--json`, exactly one document
+//! ([`print`]). Those about containers and images are in [`containers`], and open no D-Bus.
 
 mod cleanup;
 mod completions;
 mod confirm;
+mod containers;
 mod follow;
+mod help;
 mod history;
 mod kargs;
 mod pin;
@@ -18,23 +21,26 @@ mod upgrade;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use session::Session;
 
-/// Shows and changes the deployments of this host.
+/// Runs containers, and shows and changes the deployments of this host.
 #[derive(Debug, Parser)]
 #[command(
     name = "keelctl",
     version,
-    long_about = "Shows and changes the deployments of this host: which version runs, which one is staged, and \
-        which one to go back to. keelctl only asks; keeld, the daemon, does the work, and goes on with it when \
-        keelctl ends. Reading needs no privilege, changing needs root or what polkit allows.",
+    long_about = "Runs containers, as people know it from Docker, and shows and changes the deployments of this host: \
+        which version runs, which one is staged, and which one to go back to. keelctl only asks; keeld, the daemon, \
+        does the work, and goes on with it when keelctl ends. Reading the host's state needs no privilege, changing it \
+        needs root or what polkit allows; containers need root.",
     after_help = "Examples:\n  \
-        keelctl status            what runs, what is staged, what there is to go back to\n  \
-        keelctl upgrade --check   what the newest version would change\n  \
-        keelctl upgrade --reboot  take it, and boot it\n  \
-        keelctl rollback --reboot boot the version before\n\n\
-        Exit status: 0 done, 1 failed or refused, 2 wrong usage."
+        keelctl run --rm -it debian:13 bash          a shell in a container\n  \
+        keelctl run -d --name web -p 80:8080 web:1   a service\n  \
+        keelctl ps                                   what runs\n  \
+        keelctl status                               which version of the host runs, which is staged\n  \
+        keelctl upgrade --reboot                     take the newest version, and boot it\n\n\
+        `keelctl VERB --help` explains a verb, with examples.\n\
+        Exit status: 0 done, 1 failed or refused, 2 wrong usage; run and exec give the command's own."
 )]
 struct Cli {
     /// Print exactly one JSON document, and nothing else, on standard output
@@ -43,6 +49,8 @@ struct Cli {
     /// The address of the bus keeld serves on, instead of the system bus
     #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true)]
     bus: Option<String>,
+    #[command(flatten)]
+    daemon: containers::Connection,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -60,27 +68,41 @@ enum Verb {
     History(history::Args),
     Cleanup(cleanup::Args),
     Completions(completions::Args),
+    #[command(flatten)]
+    Container(containers::Verb),
 }
 
 /// Runs keelctl with the arguments of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = containers::dashes_in_values(help::grouped(Cli::command())).get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return print::failed(&anyhow::Error::from(error), cli.json),
     };
     let json = cli.json;
-    match runtime.block_on(run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => print::failed(&error, json),
+    let ended = runtime.block_on(run(cli));
+    // A thread that waits for what is typed ends with the process.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| print::failed(&error, json))
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.verb {
+        Verb::Container(verb) => containers::run(verb, &cli.daemon, cli.json).await,
+        Verb::Completions(args) => {
+            completions::run(args);
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => host(cli).await.map(|()| ExitCode::SUCCESS),
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Verb::Completions(args) = cli.verb {
-        completions::run(args);
-        return Ok(());
-    }
+/// Runs a verb about the host.
+async fn host(cli: Cli) -> anyhow::Result<()> {
     let session = Session::open(cli.bus.as_deref(), cli.json).await?;
     match cli.verb {
         Verb::Status(args) => status::run(args, &session).await,
@@ -93,7 +115,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Remote(args) => remote::run(args, &session).await,
         Verb::History(args) => history::run(args, &session).await,
         Verb::Cleanup(args) => cleanup::run(args, &session).await,
-        Verb::Completions(_) => Ok(()),
+        Verb::Completions(_) | Verb::Container(_) => Ok(()),
     }
 }
 
@@ -103,7 +125,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        containers::dashes_in_values(help::grouped(Cli::command())).debug_assert();
     }
 }
