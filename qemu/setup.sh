@@ -15,7 +15,7 @@ keelson_packages=(
     openssh-client ovmf qemu-system-x86 qemu-utils xorriso
     curl dbus-daemon dpkg-dev python3
     apache2-utils busybox-static containernetworking-plugins docker-registry golang-github-containers-common
-    conntrack iproute2 iptables mmdebstrap nftables openssl procps
+    conntrack iproute2 iptables mmdebstrap nftables openssl procps skopeo
 )
 # Programs that come from one of several packages, Docker's own among them.
 keelson_programs=(containerd runc docker)

@@ -15,6 +15,7 @@ use crate::commit::objects::Objects;
 use crate::commit::publish::{Publication, publish};
 use crate::commit::{open_or_create, signing, version};
 use crate::fetch::{check_local, fetch};
+use crate::images;
 use crate::lint;
 use crate::lock::Lock;
 use crate::manifest::{self, Manifest};
@@ -70,6 +71,7 @@ pub fn compose(request: &Request, progress: &Progress) -> Result<Outcome> {
     let lock_path = Lock::path_for(&manifest.path);
     let lock = obtain_lock(&manifest, &lock_path, &settings)?;
     check_local(&lock, &manifest)?;
+    images::check_archives(&lock, &manifest)?;
     let repo = open_or_create(&request.repo)?;
     let parent = Parent::read(&repo, &manifest.reference)?;
     let manifest_digest = digest(&manifest)?;
@@ -119,6 +121,7 @@ impl Stages<'_> {
     fn run(&self, mut lock: Lock, lock_path: &Path, mut info: CommitInfo, parent: Option<&str>) -> Result<String> {
         let path = self.repo.path().path().context("the repository has no path")?;
         let fetched = fetch(&lock, self.manifest, self.settings, self.progress)?;
+        images::fetch(&lock, self.manifest, &self.settings.cache, self.progress)?;
         let objects = Objects::new(&path);
         let version = info.version.clone().unwrap_or_default();
         let job = Job {

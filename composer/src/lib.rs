@@ -7,6 +7,7 @@ pub mod compose;
 pub mod deb;
 pub mod diff;
 pub mod fetch;
+pub mod images;
 pub mod layout;
 pub mod lint;
 pub mod lock;

@@ -9,6 +9,8 @@ use keelson_common::packages::Package;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::images::LockedImage;
+
 /// The format this program reads and writes.
 const FORMAT: u32 = 1;
 
@@ -25,6 +27,9 @@ pub struct Lock {
     /// Every package, sorted by name.
     #[serde(default, rename = "package")]
     pub packages: Vec<LockedPackage>,
+    /// Every container image, in the manifest's order.
+    #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<LockedImage>,
     /// Every group the packages create, sorted by name.
     #[serde(default, rename = "group")]
     pub groups: Vec<LockedGroup>,
@@ -127,7 +132,7 @@ impl Lock {
     /// A lock of these packages with no accounts yet.
     pub fn new(request: String, date: u64, mut packages: Vec<LockedPackage>) -> Self {
         packages.sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
-        Self { format: FORMAT, request, date, packages, groups: Vec::new(), accounts: Vec::new() }
+        Self { format: FORMAT, request, date, packages, ..Self::default() }
     }
 
     /// Reads a lock; `None` when there is no such file.

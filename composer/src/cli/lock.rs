@@ -8,13 +8,14 @@ use keelson_common::packages::PackageDiff;
 use serde_json::json;
 
 use crate::deb::archive::ControlArchive;
+use crate::images;
 use crate::lock::{LOCAL, Lock};
 use crate::manifest::{self, Manifest};
 use crate::resolve::local::{measure, packages};
 use crate::resolve::{request, resolve};
 use crate::settings::Settings;
 
-/// Choose the packages of a manifest and write them into its lock file
+/// Choose the packages and images of a manifest and write them into its lock file
 ///
 /// apt's solver chooses, over indexes whose signatures were verified. Accounts keep the ids the
 /// lock has for them.
@@ -26,7 +27,8 @@ pub struct Args {
     /// Say what newer versions exist and write nothing
     #[arg(long, conflicts_with = "local")]
     check: bool,
-    /// Take over changed packages of local folders and leave all others as they are locked
+    /// Take over changed packages of local folders and images of archives, and leave all others as
+    /// they are locked
     #[arg(long)]
     local: bool,
     /// Folder of package indexes
@@ -46,7 +48,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let path = Lock::path_for(&manifest.path);
     let old = Lock::read(&path).or_else(|error| if args.check || args.local { Err(error) } else { Ok(None) })?;
     let new = match (&old, args.local) {
-        (Some(old), true) if old.request == request(&manifest) => refresh_local(old, &manifest)?,
+        (Some(old), true) if old.request == request(&manifest) => refresh_local(old, &manifest, &args.cache)?,
         (Some(_), true) => {
             bail!("{} was made for another manifest; run `keelson lock` without --local", path.display())
         }
@@ -67,6 +69,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&document)?);
     } else {
         tell(&path, &args, &diff, new.packages.len(), changed);
+        tell_images(old.as_ref(), &new);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -81,9 +84,22 @@ fn tell(path: &Path, args: &Args, diff: &PackageDiff, count: usize, changed: boo
     }
 }
 
-/// The lock with the packages of local folders as they are now.
-fn refresh_local(old: &Lock, manifest: &Manifest) -> Result<Lock> {
+/// Images whose digest is another one.
+fn tell_images(old: Option<&Lock>, new: &Lock) {
+    for image in &new.images {
+        let before = old.and_then(|old| old.images.iter().find(|other| other.name == image.name));
+        match before {
+            Some(before) if before.digest == image.digest => {}
+            Some(before) => println!("image {}: {} -> {}", image.name, before.digest, image.digest),
+            None => println!("image {}: {}", image.name, image.digest),
+        }
+    }
+}
+
+/// The lock with the packages of local folders, and the images of archives, as they are now.
+fn refresh_local(old: &Lock, manifest: &Manifest, cache: &Path) -> Result<Lock> {
     let mut lock = old.clone();
+    lock.images = images::resolve_archives(manifest, &old.images, cache)?;
     for folder in &manifest.local {
         for path in packages(folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let control = ControlArchive::read(&path)?.control;

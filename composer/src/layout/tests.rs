@@ -30,6 +30,7 @@ fn manifest() -> Manifest {
         initramfs: Initramfs::default(),
         update_url: None,
         postprocess: Vec::new(),
+        images: Vec::new(),
     }
 }
 

@@ -50,6 +50,7 @@ pub fn finish(
         initramfs,
         update_url: layer.update_url,
         postprocess: values(layer.postprocess),
+        images: values(layer.images),
     })
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{FileCopy, Group, Repository, Script, User, VersionRule};
+use super::{FileCopy, Group, Image, Repository, Script, User, VersionRule};
 use keelson_common::strict::Problem;
 use keelson_common::strict::Sited;
 use keelson_common::strict::nearest;
@@ -49,6 +49,7 @@ pub struct Layer {
     pub os_release: BTreeMap<String, String>,
     pub initramfs: Vec<Sited<(String, InitramfsState)>>,
     pub postprocess: Vec<Sited<Script>>,
+    pub images: Vec<Sited<Image>>,
 }
 
 impl Layer {
@@ -77,6 +78,7 @@ impl Layer {
                 (name.clone(), *state == InitramfsState::Driver)
             }),
             postprocess: merge(self.postprocess, upper.postprocess, Script::clone),
+            images: merge(self.images, upper.images, |image| image.name.clone()),
         }
     }
 
@@ -93,6 +95,7 @@ impl Layer {
         take(&mut self.groups, &drops.groups, "group", |item| item.name.clone(), p);
         take(&mut self.kargs, &drops.kargs, "kernel argument", String::clone, p);
         take(&mut self.initramfs, &drops.initramfs, "dracut module or driver", |item| item.0.clone(), p);
+        take(&mut self.images, &drops.images, "image", |item| item.name.clone(), p);
         take(&mut self.postprocess, &drops.postprocess, "postprocess file", script_name, p);
         let fields: Vec<String> = self.os_release.keys().cloned().collect();
         for dropped in &drops.os_release {
@@ -118,6 +121,7 @@ pub struct Drops {
     pub os_release: Vec<Sited<String>>,
     pub initramfs: Vec<Sited<String>>,
     pub postprocess: Vec<Sited<String>>,
+    pub images: Vec<Sited<String>>,
 }
 
 /// `containerd` of `containerd=1.7` or `containerd/trixie-backports`.

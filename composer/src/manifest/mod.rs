@@ -72,6 +72,9 @@ pub struct Manifest {
     pub update_url: Option<String>,
     /// Scripts run in the finished root, without network.
     pub postprocess: Vec<Script>,
+    /// Container images that the host has from the start, in the order written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
 }
 
 /// How a compose names its version.
@@ -171,6 +174,21 @@ pub struct Initramfs {
     pub add: Vec<String>,
     /// Kernel drivers added.
     pub drivers: Vec<String>,
+}
+
+/// A container image that becomes part of the operating system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Image {
+    /// What containers call it, whole: `docker.io/library/debian:13`.
+    pub name: String,
+    /// The name it is fetched by, when that is another.
+    pub from: Option<String>,
+    /// The archive it is taken from instead of a registry; the lock holds its digest.
+    #[serde(skip)]
+    pub archive: Option<PathBuf>,
+    /// Where it is written, `manifests/host.toml:12`, for messages.
+    #[serde(skip)]
+    pub site: String,
 }
 
 /// A script and its text.

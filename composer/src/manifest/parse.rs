@@ -5,7 +5,7 @@ use keelson_common::strict::{Problem, Source};
 use super::raw::Raw;
 
 /// Keys of the top level; a table's own keys come with the error.
-const TOP: [&str; 21] = [
+const TOP: [&str; 22] = [
     "name",
     "ref",
     "version",
@@ -27,6 +27,7 @@ const TOP: [&str; 21] = [
     "file",
     "user",
     "group",
+    "image",
 ];
 
 /// Parses one file's text; the error points at the key or value it is about.

@@ -50,6 +50,8 @@ pub struct Raw {
     pub user: Vec<RawUser>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
+    #[serde(default)]
+    pub image: Vec<Spanned<RawImage>>,
 }
 
 /// `"13.1"` or `{ prefix = "13." }`.
@@ -98,6 +100,8 @@ pub struct RawDrop {
     pub initramfs: Vec<Text>,
     #[serde(default)]
     pub postprocess: Vec<Text>,
+    #[serde(default)]
+    pub images: Vec<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,6 +167,14 @@ pub struct RawUser {
 pub struct RawGroup {
     pub name: Text,
     pub gid: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawImage {
+    pub name: Text,
+    pub from: Option<Text>,
+    pub archive: Option<Text>,
 }
 
 #[derive(Deserialize)]

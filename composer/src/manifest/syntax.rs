@@ -47,6 +47,17 @@ pub fn name(text: &str) -> Checked {
     check(good, || format!("`{text}` is no name: lower-case letters, digits, `-`, `_` and `.`"))
 }
 
+/// A container image's name.
+pub fn image(text: &str) -> Checked {
+    let whole = whole_image(text);
+    check(whole.is_some(), || format!("`{text}` is no image: write [REGISTRY/]NAME[:TAG], like registry.example/web:1"))
+}
+
+/// An image's name with the parts that may be left out.
+pub fn whole_image(text: &str) -> Option<String> {
+    text.parse::<oci_spec::distribution::Reference>().ok().map(|reference| reference.whole())
+}
+
 /// An OSTree ref, `keelson/host/amd64`.
 pub fn reference(text: &str) -> Checked {
     let part = |part: &str| {

@@ -242,3 +242,40 @@ fn the_manifests_we_ship_load() {
     let error = load(&manifests.join("base.toml")).unwrap_err().to_string();
     assert!(error.contains("the key `name` is missing"), "{error}");
 }
+
+#[test]
+fn images_have_whole_names_and_their_line() {
+    let top = r#"
+include = ["base.toml"]
+[drop]
+images = ["debian:13"]
+[[image]]
+name = "registry.example/web:1"
+from = "mirror.example/${arch}/web:1"
+[[image]]
+name = "app"
+archive = "app.tar"
+"#;
+    let base = format!("{BASE}[[image]]\nname = 'debian:13'\n");
+    let manifest = good(&[("base.toml", &base), ("m.toml", top), ("app.tar", "")]);
+    let names: Vec<&str> = manifest.images.iter().map(|image| image.name.as_str()).collect();
+    assert_eq!(names, ["registry.example/web:1", "docker.io/library/app:latest"]);
+    assert_eq!(manifest.images[0].from.as_deref(), Some("mirror.example/amd64/web:1"));
+    assert!(manifest.images[1].site.ends_with("m.toml:9"), "{}", manifest.images[1].site);
+    assert!(!serde_json::to_string(&good(&[("m.toml", BASE)])).unwrap().contains("images"));
+}
+
+#[test]
+fn images_that_cannot_be_are_refused() {
+    for (text, part) in [
+        ("[[image]]\nname = 'A B'\n", "m.toml:3:8: `A B` is no image"),
+        ("[[image]]\nname = 'app'\narchive = 'none.tar'\n", "m.toml:4:11: cannot read the archive none.tar"),
+        ("[[image]]\nname = 'app'\narchive = 'm.toml'\nfrom = 'x'\n", "not both"),
+        ("[[image]]\nname = 'app'\n[[image]]\nname = 'app:latest'\n", "is in this file twice"),
+        ("[drop]\nimages = ['app']\n", "bring in no image `docker.io/library/app:latest` to drop"),
+        (&format!("[[image]]\nname = 'app@sha256:{}'\n", "0".repeat(64)), "by its tag"),
+    ] {
+        let told = above_base(text);
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+}

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::include::{Drops, InitramfsState, Layer, UnitState, file_key, package_name};
-use super::raw::{Raw, RawDrop, RawFile, RawGroup, RawRepository, RawScript, RawUser, RawVersion, Text};
+use super::raw::{Raw, RawDrop, RawFile, RawGroup, RawImage, RawRepository, RawScript, RawUser, RawVersion, Text};
 use super::syntax::{self, Checked};
-use super::{FileCopy, Group, Repository, Script, User, VersionRule};
+use super::{FileCopy, Group, Image, Repository, Script, User, VersionRule};
 use keelson_common::strict::Problem;
 use keelson_common::strict::{Site, Sited, Source};
 
@@ -57,10 +57,12 @@ impl Validator<'_> {
             os_release: self.os_release(&raw.os_release),
             initramfs: self.initramfs(raw),
             postprocess: raw.postprocess.iter().filter_map(|script| self.script(script)).collect(),
+            images: raw.image.iter().filter_map(|image| self.image(image)).collect(),
         };
         self.once(&layer.repositories, "repository", |repository| repository.name.clone());
         self.once(&layer.packages, "package", |text| package_name(text).to_owned());
         self.once(&layer.files, "target", file_key);
+        self.once(&layer.images, "image", |image| image.name.clone());
         self.once(&layer.users, "user", |user| user.name.clone());
         self.once(&layer.groups, "group", |group| group.name.clone());
         self.once(&layer.units, "unit", |(unit, _)| unit.clone());
@@ -85,6 +87,7 @@ impl Validator<'_> {
             os_release: self.list(&raw.os_release, syntax::os_release_key),
             initramfs: self.list(&raw.initramfs, syntax::module),
             postprocess: self.list(&raw.postprocess, any),
+            images: self.images(&raw.images),
         }
     }
 
@@ -270,6 +273,39 @@ impl Validator<'_> {
     fn id(&mut self, id: &Spanned<u32>) -> Option<u32> {
         syntax::id(*id.get_ref()).map_err(|message| self.report(id.span(), message)).ok()?;
         Some(*id.get_ref())
+    }
+
+    /// Images by any form of their name.
+    fn images(&mut self, texts: &[Text]) -> Vec<Sited<String>> {
+        texts.iter().filter_map(|text| self.reference(text)).collect()
+    }
+
+    /// An image's whole name.
+    fn reference(&mut self, text: &Text) -> Option<Sited<String>> {
+        let text = self.expanded(text, syntax::image)?;
+        Some(text.map(|text| syntax::whole_image(&text).unwrap_or(text)))
+    }
+
+    fn image(&mut self, raw: &Spanned<RawImage>) -> Option<Sited<Image>> {
+        let image = raw.get_ref();
+        let name = self.reference(&image.name)?;
+        if name.value.contains('@') {
+            self.report(
+                image.name.span(),
+                "containers find a baked image by its tag: give that here, and a digest in `from`",
+            );
+        }
+        let from = image.from.as_ref().and_then(|from| self.reference(from)).map(|from| from.value);
+        let archive = match (&image.archive, &image.from) {
+            (Some(archive), None) => Some(self.existing(archive, "archive")?),
+            (Some(archive), Some(_)) => {
+                self.report(archive.span(), "an [[image]] is taken `from` a registry or from an `archive`, not both");
+                None
+            }
+            (None, _) => None,
+        };
+        let site = name.site.line();
+        Some(name.map(|name| Image { name, from, archive, site }))
     }
 
     fn units(&mut self, raw: &Raw) -> Vec<Sited<(String, UnitState)>> {

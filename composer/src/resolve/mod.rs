@@ -12,6 +12,7 @@ use keelson_common::command::CommandError;
 use sha2::{Digest, Sha256};
 
 use crate::deb::archive::DebError;
+use crate::images::{self, ImageError};
 use crate::lock::Lock;
 use crate::manifest::{Manifest, Repository};
 use crate::settings::Settings;
@@ -44,6 +45,9 @@ pub enum ResolveError {
     /// apt could not be run.
     #[error("apt cannot be run")]
     Apt(#[from] CommandError),
+    /// An image cannot be found.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A file of a local folder is no package.
     #[error("a local package cannot be used")]
     Local(#[from] DebError),
@@ -56,12 +60,13 @@ fn said(messages: &[String]) -> String {
     messages.iter().map(|message| format!("\n  | {message}")).collect()
 }
 
-/// Chooses the packages for `manifest`. Needs the network (unless every index is local).
+/// Chooses the packages and the images for `manifest`. Needs the network (unless every index is local).
 pub fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Lock, ResolveError> {
     let apt = apt::Apt::prepare(manifest, settings)?;
     apt.update()?;
     let packages = uris::parse(&apt.print_uris(manifest)?, &apt.origins)?;
-    Ok(Lock::new(request(manifest), apt.newest_date(), packages))
+    let images = images::resolve(manifest, &settings.cache)?;
+    Ok(Lock { images, ..Lock::new(request(manifest), apt.newest_date(), packages) })
 }
 
 /// SHA-256 over what resolution depends on. A lock whose request differs was made for another
@@ -75,7 +80,12 @@ pub fn request(manifest: &Manifest) -> String {
         &manifest.exclude,
         manifest.recommends,
     );
-    hex::encode(Sha256::digest(serde_json::to_vec(&question).unwrap_or_default()))
+    let mut question = serde_json::to_vec(&question).unwrap_or_default();
+    if !manifest.images.is_empty() {
+        let images: Vec<_> = manifest.images.iter().map(|image| (image, image.archive.is_some())).collect();
+        question.extend(serde_json::to_vec(&images).unwrap_or_default());
+    }
+    hex::encode(Sha256::digest(question))
 }
 
 /// Where a repository is: its own URI, or the archive it names below the mirror.

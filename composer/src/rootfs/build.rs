@@ -20,6 +20,7 @@ use super::tree::{self, Tree};
 use super::unpack::{self, Package, UnpackError, unpack};
 use crate::deb::archive::{ControlArchive, DebError};
 use crate::fetch::Fetched;
+use crate::images::{self, ImageError};
 use crate::layout::{self, LayoutError};
 use crate::lock::{LOCAL, Lock, LockedPackage};
 use crate::manifest::Manifest;
@@ -40,6 +41,9 @@ pub enum BuildError {
     /// The initramfs cannot be made.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// The container images cannot be put into it.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The root cannot be customised or laid out.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -108,6 +112,7 @@ pub fn build(job: &Job<'_>, fetched: Vec<Fetched>) -> Result<Built, BuildError> 
     initramfs::ensure(root, &job.manifest.initramfs, job.cache)?;
     drop(making);
     let _laying_out = job.progress.step("Laying out");
+    images::place(job.lock, job.cache, root)?;
     layout::apply(root, job.manifest, &accounts.lists(), Some(job.version))?;
     Ok(Built { overlay, accounts })
 }
