@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cni::{self, Call};
 use super::record::Record;
-use super::{Attached, Attachment, Mode, Network, flows, netns, ports};
+use super::{Attached, Attachment, Mode, Network, flows, group_id, group_name, netns, ports};
 use crate::containers::error::{Error, Result};
 
 impl Network {
@@ -21,6 +21,7 @@ impl Network {
         let record = match &request.mode {
             Mode::Host => Record { mode: Mode::Host, attached: Attached::default(), cni: None },
             Mode::Container(owner) => self.join(owner)?,
+            Mode::Group(name) => self.join_group(name)?,
             Mode::None => {
                 let pin = self.paths.netns(&request.id);
                 netns::create(&pin).await?;
@@ -46,6 +47,17 @@ impl Network {
         };
         let attached = Attached { netns: found.attached.netns.clone(), ..Attached::default() };
         Ok(Record { mode, attached, cni: None })
+    }
+
+    /// The network of a group, which is made before its containers are started.
+    fn join_group(&self, name: &str) -> Result<Record> {
+        let records = self.records();
+        let found = records.get(&group_id(name)).ok_or_else(|| {
+            Error::Conflict(format!("the group {name} has no network: it is made when it is declared"))
+        })?;
+        // The ports are the group's.
+        let attached = Attached { ports: ports::PortMap::new(), ..found.attached.clone() };
+        Ok(Record { mode: Mode::Container(group_id(name)), attached, cni: None })
     }
 
     async fn attach(&self, request: &Attachment) -> Result<Attached> {
@@ -129,8 +141,11 @@ impl Network {
     }
 
     /// Lets go of what containers left that are not `alive`: after a crash, or a boot that did not
-    /// forget RUN. What the living have published is held and filtered again.
+    /// forget RUN. What the living have published is held and filtered again. Networks of groups
+    /// stay: who declares groups lets go of them.
     pub async fn sweep(&self, alive: &HashSet<String>) -> Result<()> {
+        let groups = self.records().keys().filter(|id| group_name(id).is_some()).cloned().collect::<Vec<_>>();
+        let alive = &alive.iter().cloned().chain(groups).collect::<HashSet<_>>();
         let known: HashSet<String> =
             self.records().keys().cloned().chain(names(&self.paths.run().join("netns"))).collect();
         for id in known.difference(alive) {

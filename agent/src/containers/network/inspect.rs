@@ -41,7 +41,7 @@ pub fn name(mode: &Mode) -> Option<&'static str> {
         Mode::None => Some("none"),
         Mode::Host => Some("host"),
         Mode::Bridge => Some("bridge"),
-        Mode::Container(_) => None,
+        Mode::Container(_) | Mode::Group(_) => None,
     }
 }
 

@@ -50,6 +50,21 @@ pub enum Mode {
     Bridge,
     /// That of another container, by its full id.
     Container(String),
+    /// The one that the containers of a declared group share, by the group's name.
+    Group(String),
+}
+
+/// How the ids of groups begin; those of containers are hexadecimal.
+const GROUP: &str = "group-";
+
+/// The id that the network of a group is attached by.
+pub fn group_id(name: &str) -> String {
+    format!("{GROUP}{name}")
+}
+
+/// The group whose network is attached by this id.
+pub fn group_name(id: &str) -> Option<&str> {
+    id.strip_prefix(GROUP)
 }
 
 impl Mode {
@@ -59,6 +74,7 @@ impl Mode {
             "" | "default" | "bridge" => Ok(Self::Bridge),
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
+            other if other.starts_with("group:") => Ok(Self::Group(other["group:".len()..].to_owned())),
             other => match other.strip_prefix("container:") {
                 Some("") => Err(Error::Invalid("invalid container format container:<name|id>".to_owned())),
                 Some(container) => Ok(Self::Container(container.to_owned())),
