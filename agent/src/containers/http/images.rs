@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -52,7 +52,12 @@ async fn read(State(app): State<Arc<App>>, Path(path): Path<String>) -> Result<R
     }
 }
 
-async fn change(State(app): State<Arc<App>>, Path(path): Path<String>, query: Query) -> Result<Response> {
+async fn change(
+    State(app): State<Arc<App>>,
+    Path(path): Path<String>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response> {
     let (name, what) = split(&path)?;
     match what {
         "tag" => {
@@ -64,6 +69,7 @@ async fn change(State(app): State<Arc<App>>, Path(path): Path<String>, query: Qu
             app.images.tag(name, &name_given).await?;
             Ok(StatusCode::CREATED.into_response())
         }
+        "push" => super::registry::push(app, name, text(&query, "tag"), &headers).await,
         _ => Err(Error::NotFound("page not found".to_owned())),
     }
 }

@@ -5,8 +5,10 @@ mod attach;
 mod containers;
 mod exec;
 mod images;
+mod lines;
 mod networks;
 mod query;
+mod registry;
 mod system;
 mod volumes;
 
@@ -51,6 +53,7 @@ fn router(app: Arc<App>) -> Router {
         .merge(exec::routes())
         .merge(archive::routes())
         .merge(images::routes())
+        .merge(registry::routes())
         .merge(networks::routes())
         .merge(volumes::routes())
         .fallback(async || Error::NotFound("page not found".to_owned()))

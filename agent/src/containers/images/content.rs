@@ -127,8 +127,8 @@ pub async fn ingest(
     Ok(Ingested { digest, size, magic })
 }
 
-/// One blob on its way into the store. What was written stays when this is dropped, and is taken up
-/// by the next one of the same reference, until it is aborted or its lease ends.
+/// One blob on its way into the store. Dropped before it is committed, it leaves nothing; what a crash
+/// left is taken up by the next one of the same reference.
 #[derive(Debug)]
 pub struct Writer {
     containerd: Containerd,
@@ -139,6 +139,7 @@ pub struct Writer {
     pending: BytesMut,
     requests: mpsc::Sender<WriteContentRequest>,
     responses: Streaming<WriteContentResponse>,
+    ended: bool,
 }
 
 impl Writer {
@@ -166,7 +167,7 @@ impl Writer {
         let offset = status.map_or(0, |status| u64::try_from(status.offset).unwrap_or_default());
         let (containerd, reference, expected) = (containerd.clone(), reference.to_owned(), expected.to_owned());
         let pending = BytesMut::with_capacity(CHUNK);
-        Ok(Some(Self { containerd, reference, total, expected, offset, pending, requests, responses }))
+        Ok(Some(Self { containerd, reference, total, expected, offset, pending, requests, responses, ended: false }))
     }
 
     /// How much of it is there: where to go on.
@@ -204,20 +205,23 @@ impl Writer {
             return Err(self.abort(error).await);
         }
         match self.send(WriteAction::Commit, Vec::new(), labels).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.ended = true;
+                Ok(())
+            }
             // Another one wrote the same meanwhile.
-            Err(Error::Conflict(message)) if message.contains("already exists") => Ok(()),
+            Err(Error::Conflict(message)) if message.contains("already exists") => {
+                self.abort(Error::Conflict(message)).await;
+                Ok(())
+            }
             Err(error) => Err(self.abort(error).await),
         }
     }
 
     /// Forgets what was written; gives back why.
-    pub async fn abort(self, why: Error) -> Error {
-        let Self { containerd, reference, requests, responses, .. } = self;
-        drop((requests, responses));
-        if let Err(status) = containerd.content().abort(AbortRequest { r#ref: reference }).await {
-            tracing::debug!(%status, "nothing to abort");
-        }
+    pub async fn abort(mut self, why: Error) -> Error {
+        self.ended = true;
+        forget(self.containerd.clone(), std::mem::take(&mut self.reference)).await;
         why
     }
 
@@ -239,6 +243,22 @@ impl Writer {
             Ok(None) => Err(Error::failed("write content", "containerd hung up")),
             Err(status) => Err(written(&status)),
         }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(forget(self.containerd.clone(), std::mem::take(&mut self.reference)));
+        }
+    }
+}
+
+async fn forget(containerd: Containerd, reference: String) {
+    if let Err(status) = containerd.content().abort(AbortRequest { r#ref: reference }).await {
+        tracing::debug!(%status, "nothing to abort");
     }
 }
 

@@ -6,21 +6,29 @@
 //! nothing names any more is collected.
 
 mod archive;
+pub mod auth;
 mod chain;
 mod content;
 mod details;
+mod fault;
+mod fetch;
+mod hosts;
 mod lease;
 mod list;
 mod load;
+mod locks;
 mod manifest;
 mod names;
+mod progress;
+mod pull;
+mod push;
 pub mod reference;
+mod registry;
 mod remove;
 mod save;
 mod unpack;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bollard::models::{EventMessageTypeEnum, ImageConfig};
@@ -31,7 +39,10 @@ use self::details::Details;
 use self::lease::Lease;
 pub use self::list::FILTERS;
 pub use self::load::Loaded;
+use self::locks::Locks;
+pub use self::push::Pushed;
 use self::reference::Query;
+use self::registry::Registries;
 use super::containerd::Containerd;
 use super::error::{Error, Result};
 use super::events::Events;
@@ -84,7 +95,8 @@ pub struct Images {
     containerd: Containerd,
     events: Events,
     snapshotter: String,
-    registries: PathBuf,
+    registries: Registries,
+    locks: Locks,
     known: Mutex<HashMap<String, Arc<Details>>>,
     users: OnceLock<Weak<dyn Users>>,
 }
@@ -96,7 +108,8 @@ impl Images {
             containerd,
             events,
             snapshotter: options.snapshotter.clone(),
-            registries: options.registries.clone(),
+            registries: Registries::new(&options.registries, &options.auth),
+            locks: Locks::default(),
             known: Mutex::default(),
             users: OnceLock::new(),
         })

@@ -131,6 +131,14 @@ async fn remove(containerd: &Containerd, snapshotter: &str, key: &str) {
     }
 }
 
+/// Whether a configuration tells of as many layers as the manifest has.
+pub fn fits(layers: &[Descriptor], diffs: &[String]) -> Result<()> {
+    if layers.len() == diffs.len() {
+        return Ok(());
+    }
+    Err(Error::Failed(format!("the image has {} layers, but its configuration tells of {}", layers.len(), diffs.len())))
+}
+
 /// Unpacks all `layers` whose tars are `diffs`, and makes the configuration keep the result. Tells
 /// of each layer when it is done.
 pub async fn all(
@@ -141,13 +149,7 @@ pub async fn all(
     diffs: &[String],
     done: impl Fn(&Descriptor),
 ) -> Result<()> {
-    if layers.len() != diffs.len() {
-        return Err(Error::Failed(format!(
-            "the image has {} layers, but its configuration tells of {}",
-            layers.len(),
-            diffs.len()
-        )));
-    }
+    fits(layers, diffs)?;
     let chains = chain::chain_ids(diffs);
     let mut parent = "";
     for ((layer, diff), chain) in layers.iter().zip(diffs).zip(&chains) {
