@@ -105,31 +105,56 @@ impl Network {
 
     /// Makes the table stand, unless it does.
     pub(super) async fn table_stands(&self) -> Result<()> {
-        let mut written = self.table.written.lock().await;
-        if *written == 0 { self.write_table(&mut written).await } else { Ok(()) }
+        self.table.stand(async || self.write_table().await).await
     }
 
     /// Makes the table what is attached now. Of those who ask at once, one writes for all.
     pub(super) async fn table_changed(&self) -> Result<()> {
-        let asked = self.table.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut written = self.table.written.lock().await;
-        if *written >= asked { Ok(()) } else { self.write_table(&mut written).await }
+        self.table.change(async || self.write_table().await).await
     }
 
-    async fn write_table(&self, written: &mut u64) -> Result<()> {
-        // Who asks from here on may have changed what is read next.
-        let asked = self.table.asked.load(Ordering::SeqCst).max(1);
-        nft(&ruleset(&self.bridge, &self.forwards())).await?;
-        *written = asked;
-        Ok(())
+    async fn write_table(&self) -> Result<()> {
+        nft(&ruleset(&self.bridge, &self.forwards())).await
     }
 }
 
-/// How often the table was asked for, and up to which of these it was written: one writer at a time.
-#[derive(Debug, Default)]
+/// Which state of what is attached the table shows: a count of changes, and up to which it was
+/// written, 0 for never. There is one writer at a time.
+#[derive(Debug)]
 pub(super) struct Table {
-    asked: AtomicU64,
+    changes: AtomicU64,
     written: tokio::sync::Mutex<u64>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { changes: AtomicU64::new(1), written: tokio::sync::Mutex::default() }
+    }
+}
+
+impl Table {
+    /// Writes when nobody did yet.
+    async fn stand(&self, write: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        self.reach(1, write).await
+    }
+
+    /// Writes, unless someone who began later has done so by the time it is this one's turn.
+    async fn change(&self, write: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        self.reach(change, write).await
+    }
+
+    async fn reach(&self, change: u64, write: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        let mut written = self.written.lock().await;
+        if *written >= change {
+            return Ok(());
+        }
+        // Who changes something from here on may come too late for what is read next.
+        let seen = self.changes.load(Ordering::SeqCst);
+        write().await?;
+        *written = seen;
+        Ok(())
+    }
 }
 
 async fn nft(rules: &str) -> Result<()> {
@@ -178,5 +203,41 @@ mod tests {
             "    ip daddr 127.0.0.1 udp dport 8080 dnat to 10.99.0.2:80\n    tcp dport 8080 dnat to 10.99.0.2:80\n"
         ));
         assert!(text.contains("ip saddr 10.99.0.0/16 oifname != \"kt0\" masquerade"));
+    }
+
+    async fn counted(written: &AtomicU64) -> Result<()> {
+        tokio::task::yield_now().await;
+        written.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn every_change_is_written_and_standing_only_once() {
+        let (table, written) = (Table::default(), AtomicU64::new(0));
+        let count = || written.load(Ordering::SeqCst);
+        table.stand(async || counted(&written).await).await.unwrap();
+        table.stand(async || counted(&written).await).await.unwrap();
+        assert_eq!(count(), 1);
+        table.change(async || counted(&written).await).await.unwrap();
+        table.change(async || counted(&written).await).await.unwrap();
+        assert_eq!(count(), 3);
+    }
+
+    #[tokio::test]
+    async fn one_writes_for_all_who_wait() {
+        let (table, written) = (Table::default(), AtomicU64::new(0));
+        let change = || table.change(async || counted(&written).await);
+        let (a, b, c, d) = tokio::join!(change(), change(), change(), change());
+        assert!([a, b, c, d].iter().all(Result::is_ok));
+        assert_eq!(written.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_is_tried_again() {
+        let (table, written) = (Table::default(), AtomicU64::new(0));
+        let failed = table.stand(async || Err(Error::failed("write", "no"))).await;
+        assert!(failed.is_err());
+        table.stand(async || counted(&written).await).await.unwrap();
+        assert_eq!(written.load(Ordering::SeqCst), 1);
     }
 }
