@@ -142,7 +142,7 @@ impl Engine {
             domainname: record.config.domainname.clone().unwrap_or_default(),
             host_network: *mode == Mode::Host,
             address: attached.address,
-            gateway: attached.gateway,
+            gateway: Some(self.network.bridge().gateway().into()),
             extra_hosts: list(&host.extra_hosts),
             links: links::hosts(linked),
             dns: list(&host.dns),
