@@ -29,6 +29,11 @@ impl Follower {
         Self { reader, progress, lost: channel.lost.subscribe(), last }
     }
 
+    /// Goes on where `reader` is.
+    pub fn read_from(&mut self, reader: Reader) {
+        self.reader = reader;
+    }
+
     /// The next bytes; `None` when the container has ended and everything was read.
     pub async fn next(&mut self, together: bool) -> io::Result<Option<Piece>> {
         loop {

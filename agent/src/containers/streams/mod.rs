@@ -11,15 +11,19 @@
 //! that ended unseen.
 
 mod back;
+pub mod detach;
 mod fifo;
 mod follow;
 pub mod frame;
+mod input;
 mod limits;
 pub mod lines;
+pub mod logs;
 mod pump;
 mod reader;
 pub mod record;
 mod segment;
+pub mod session;
 mod writer;
 
 use std::collections::HashMap;
@@ -34,6 +38,7 @@ use super::paths::Paths;
 
 pub use fifo::Fifos;
 pub use follow::Follower;
+pub use input::Input;
 pub use limits::Driver;
 
 use pump::{Channel, Pumps};
@@ -118,6 +123,18 @@ impl Streams {
             false => Start::at(segment::end(&dir).map_err(|error| self.unreadable(id, error))?),
         };
         Ok(Follower::new(Reader::new(dir, start), &channel))
+    }
+
+    /// What `query` asks for of the log of container `id`.
+    pub fn logs(&self, id: &str, query: logs::Query) -> logs::Chunks {
+        let channel = query.follow.then(|| self.channel(id)).filter(|channel| channel.progress.borrow().open);
+        logs::read(&self.log(id), query, channel.as_deref())
+    }
+
+    /// The input of container `id`, as soon as it is about to start, or of a further `process` in it.
+    pub fn input(&self, id: &str, process: Option<&str>) -> Input {
+        let progress = process.is_none().then(|| self.channel(id).progress.subscribe());
+        Input::new(self.fifos(id, process).join("stdin"), progress)
     }
 
     fn unreadable(&self, id: &str, error: io::Error) -> Error {
