@@ -145,6 +145,7 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use super::super::folder::Folder;
     use super::super::reader::Reader;
     use super::super::segment::{data_path, index_path};
     use super::*;
@@ -169,7 +170,7 @@ mod tests {
     }
 
     fn read(dir: &tempfile::TempDir, start: Start) -> String {
-        let mut reader = Reader::new(dir.path().to_owned(), start);
+        let mut reader = Reader::new(Folder::new(dir.path().to_owned()), start);
         let mut text = String::new();
         while let Some(piece) = reader.next(5, false).unwrap() {
             text.push_str(std::str::from_utf8(&piece.data).unwrap());

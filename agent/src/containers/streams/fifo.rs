@@ -51,11 +51,6 @@ impl Fifos {
         }
         Ok(())
     }
-
-    /// A path as containerd wants it: empty for none.
-    pub fn text(path: Option<&PathBuf>) -> String {
-        path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
-    }
 }
 
 /// Opens the reading end, which waits for no writer; `None` when there is no such FIFO.

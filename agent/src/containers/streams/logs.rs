@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use super::folder::Folder;
 use super::follow::Follower;
 use super::frame::framed;
 use super::lines::{Assembler, Lines};
@@ -38,10 +40,9 @@ pub struct Query {
 /// Chunks of a response.
 pub type Chunks = Receiver<io::Result<Bytes>>;
 
-/// Reads the log in `dir`; `follow` is where further output is told of.
-pub fn read(dir: &Path, query: Query, channel: Option<&Channel>) -> Chunks {
+/// Reads a log; further output is told of by `channel`.
+pub fn read(dir: Arc<Folder>, query: Query, channel: Option<&Channel>) -> Chunks {
     let (sender, receiver) = mpsc::channel(4);
-    let dir = dir.to_owned();
     // Made first: what is written while the old is read comes after it.
     let mut follow = channel.map(|channel| Follower::new(Reader::new(dir.clone(), Start::default()), channel));
     tokio::spawn(async move {
@@ -77,15 +78,9 @@ struct Task {
 }
 
 impl Task {
-    fn past(&mut self, dir: &Path) -> io::Result<Reader> {
-        let mut start = Start::default();
-        if let Some(tail) = self.query.tail {
-            start = start.and(back::tail(dir, tail)?);
-        }
-        if let Some(since) = self.query.since {
-            start = later(start, back::since(dir, since)?);
-        }
-        let mut reader = Reader::new(dir.to_owned(), start);
+    fn past(&mut self, dir: &Arc<Folder>) -> io::Result<Reader> {
+        let start = dir.with(|dir| self.start(dir))?;
+        let mut reader = Reader::new(dir.clone(), start);
         while !self.over
             && let Some(piece) = reader.next(PIECE, self.together())?
         {
@@ -94,6 +89,17 @@ impl Task {
             }
         }
         Ok(reader)
+    }
+
+    fn start(&self, dir: &Path) -> io::Result<Start> {
+        let mut start = Start::default();
+        if let Some(tail) = self.query.tail {
+            start = back::tail(dir, tail)?;
+        }
+        if let Some(since) = self.query.since {
+            start = later(start, back::since(dir, since)?);
+        }
+        Ok(start)
     }
 
     async fn coming(&mut self, follow: &mut Follower) -> io::Result<()> {

@@ -13,6 +13,7 @@
 mod back;
 pub mod detach;
 mod fifo;
+mod folder;
 mod follow;
 pub mod frame;
 mod input;
@@ -28,7 +29,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::models::HostConfigLogConfig;
@@ -41,9 +42,13 @@ pub use follow::Follower;
 pub use input::Input;
 pub use limits::Driver;
 
+use folder::Folder;
 use pump::{Channel, Pumps};
 use reader::{Reader, Start};
 use writer::Writer;
+
+/// The folder, below both roots, of logs that are read and have no container any more.
+const ASIDE: &str = "gone";
 
 /// The streams of this host's containers.
 #[derive(Debug)]
@@ -56,6 +61,10 @@ pub struct Streams {
 impl Streams {
     /// Streams whose FIFOs and logs lie where `paths` say.
     pub fn new(paths: Paths) -> Result<Self> {
+        // What a daemon before this one moved aside, for readers that are gone.
+        for folder in [paths.root(), paths.run()] {
+            std::fs::remove_dir_all(folder.join(ASIDE)).ok();
+        }
         let pumps = Pumps::start().map_err(|error| Error::failed("start the thread that writes logs", error))?;
         Ok(Self { paths, pumps, channels: Mutex::default() })
     }
@@ -82,10 +91,12 @@ impl Streams {
             for (slot, stream) in fifos.iter_mut().zip(record::Stream::ALL) {
                 *slot = fifo::open_to_read(&dir.join(stream.name()))?;
             }
-            if driver == Driver::None {
-                std::fs::create_dir_all(self.unkept(id))?;
-            }
-            let writer = Writer::open(self.log(id), driver.limits())?;
+            let log = match driver {
+                Driver::Kept(_) => self.kept(id),
+                Driver::None => self.fifos(id, None).join("log"),
+            };
+            channel.folder.set(log.clone());
+            let writer = Writer::open(log, driver.limits())?;
             self.pumps.add(writer, fifos, channel.clone())
         };
         work().map_err(|error| Error::failed(format!("write the log of container {id}"), error))
@@ -106,29 +117,40 @@ impl Streams {
         }
     }
 
-    /// Forgets container `id`; its folders are removed with it.
+    /// Forgets container `id`, whose folders are about to be removed: what is still being read of its
+    /// log is moved out of them.
     pub fn remove(&self, id: &str) {
-        self.lock().remove(id);
+        let Some(channel) = self.lock().remove(id) else { return };
+        if Arc::strong_count(&channel.folder) == 1 {
+            return;
+        }
+        let root = match channel.folder.with(|path| path.starts_with(self.paths.root())) {
+            true => self.paths.root(),
+            false => self.paths.run(),
+        };
+        if let Err(error) = channel.folder.doom(&root.join(ASIDE).join(id)) {
+            tracing::warn!(id, %error, "cannot keep the log for those who still read it");
+        }
     }
 
     /// What container `id` gives from now on, or with `history` from its beginning, to the end of the
     /// run that is or the next one.
     pub fn follow(&self, id: &str, history: bool) -> Result<Follower> {
         let channel = self.channel(id);
-        let dir = self.log(id);
         let progress = *channel.progress.borrow();
         let start = match history {
             true => Start::default(),
             false if progress.open => Start::at(progress.position),
-            false => Start::at(segment::end(&dir).map_err(|error| self.unreadable(id, error))?),
+            false => Start::at(channel.folder.with(segment::end).map_err(|error| self.unreadable(id, error))?),
         };
-        Ok(Follower::new(Reader::new(dir, start), &channel))
+        Ok(Follower::new(Reader::new(channel.folder.clone(), start), &channel))
     }
 
     /// What `query` asks for of the log of container `id`.
     pub fn logs(&self, id: &str, query: logs::Query) -> logs::Chunks {
-        let channel = query.follow.then(|| self.channel(id)).filter(|channel| channel.progress.borrow().open);
-        logs::read(&self.log(id), query, channel.as_deref())
+        let channel = self.channel(id);
+        let follow = query.follow && channel.progress.borrow().open;
+        logs::read(channel.folder.clone(), query, follow.then_some(&*channel))
     }
 
     /// The input of container `id`, as soon as it is about to start, or of a further `process` in it.
@@ -142,7 +164,7 @@ impl Streams {
     }
 
     fn channel(&self, id: &str) -> Arc<Channel> {
-        self.lock().entry(id.to_owned()).or_default().clone()
+        self.lock().entry(id.to_owned()).or_insert_with(|| Arc::new(Channel::new(self.kept(id)))).clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Channel>>> {
@@ -157,16 +179,7 @@ impl Streams {
         }
     }
 
-    /// Where the log is: in memory when it is not to be kept.
-    fn log(&self, id: &str) -> PathBuf {
-        let unkept = self.unkept(id);
-        match Path::is_dir(&unkept) {
-            true => unkept,
-            false => self.paths.container(id).join("log"),
-        }
-    }
-
-    fn unkept(&self, id: &str) -> PathBuf {
-        self.paths.runtime(id).join("log")
+    fn kept(&self, id: &str) -> PathBuf {
+        self.paths.container(id).join("log")
     }
 }

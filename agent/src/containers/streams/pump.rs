@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 
 use super::fifo;
+use super::folder::Folder;
 use super::reader::Piece;
 use super::record::{self, Stream};
 use super::segment::Position;
@@ -35,6 +37,8 @@ pub struct Progress {
 /// What the writer of a log tells its readers.
 #[derive(Debug)]
 pub struct Channel {
+    /// Where it is.
+    pub folder: Arc<Folder>,
     /// How far it is.
     pub progress: watch::Sender<Progress>,
     /// Output that could not be written.
@@ -42,13 +46,17 @@ pub struct Channel {
     finish: watch::Sender<bool>,
 }
 
-impl Default for Channel {
-    fn default() -> Self {
-        Self { progress: watch::Sender::default(), lost: broadcast::channel(16).0, finish: watch::Sender::new(false) }
-    }
-}
-
 impl Channel {
+    /// Of a log that is to be at `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            folder: Folder::new(path),
+            progress: watch::Sender::default(),
+            lost: broadcast::channel(16).0,
+            finish: watch::Sender::new(false),
+        }
+    }
+
     /// Lets the pump end once the FIFOs are empty, and waits for that.
     pub async fn finish(&self) {
         self.finish.send_replace(true);

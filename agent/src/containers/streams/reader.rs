@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::folder::Folder;
 use super::record::{Record, SIZE, Stream};
 use super::segment::{self, Position};
 
@@ -51,7 +52,7 @@ impl Start {
 /// Reads a log.
 #[derive(Debug)]
 pub struct Reader {
-    dir: PathBuf,
+    dir: Arc<Folder>,
     at: Position,
     skip: [(u64, u64); 2],
     files: Option<(File, [Option<File>; 2])>,
@@ -62,7 +63,7 @@ pub struct Reader {
 
 impl Reader {
     /// Reads the log in `dir` from `start`.
-    pub fn new(dir: PathBuf, start: Start) -> Self {
+    pub fn new(dir: Arc<Folder>, start: Start) -> Self {
         Self { dir, at: start.at, skip: start.skip, files: None, batch: Vec::new().into_iter(), rest: None }
     }
 
@@ -131,11 +132,11 @@ impl Reader {
     fn following(&self) -> io::Result<Option<u64>> {
         let open = self.files.is_some();
         let wanted = |&number: &u64| if open { number > self.at.segment } else { number >= self.at.segment };
-        Ok(segment::list(&self.dir)?.into_iter().find(wanted))
+        Ok(self.dir.with(segment::list)?.into_iter().find(wanted))
     }
 
     fn enter(&mut self, number: u64) -> io::Result<bool> {
-        let index = match File::open(segment::index_path(&self.dir, number)) {
+        let index = match self.dir.with(|dir| File::open(segment::index_path(dir, number))) {
             // It has just been rotated away.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other?,
@@ -177,7 +178,7 @@ impl Reader {
         let slot = &mut data[stream.index()];
         let file = match slot {
             Some(file) => file,
-            None => match File::open(segment::data_path(&self.dir, self.at.segment, stream)) {
+            None => match self.dir.with(|dir| File::open(segment::data_path(dir, self.at.segment, stream))) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Bytes::new()),
                 other => slot.insert(other?),
             },

@@ -253,6 +253,7 @@ mod tests {
     use io::Write;
     use std::path::Path;
 
+    use super::super::folder::Folder;
     use super::super::reader::{Reader, Start};
     use super::*;
 
@@ -267,7 +268,7 @@ mod tests {
     }
 
     fn read(dir: &Path) -> String {
-        let mut reader = Reader::new(dir.join("log"), Start::default());
+        let mut reader = Reader::new(Folder::new(dir.join("log")), Start::default());
         let mut text = String::new();
         while let Some(piece) = reader.next(1000, true).unwrap() {
             text.push_str(std::str::from_utf8(&piece.data).unwrap());
