@@ -47,7 +47,8 @@ pub fn asked(body: ContainerCreateBody) -> Result<(ContainerConfig, HostConfig)>
     Ok((config, host))
 }
 
-fn check_host(host: &HostConfig) -> Result<()> {
+/// Refuses limits that contradict each other, in Docker's words.
+pub fn check_host(host: &HostConfig) -> Result<()> {
     let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
     let memory = host.memory.unwrap_or(0);
     let swap = host.memory_swap.unwrap_or(0);

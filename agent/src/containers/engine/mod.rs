@@ -11,6 +11,7 @@
 //! to containerd. A container's turn ([`Container`]) is held by who changes it; its state is
 //! watched by who waits.
 
+mod change;
 pub mod config;
 mod container;
 mod create;
@@ -23,6 +24,7 @@ mod moment;
 mod names;
 mod points;
 mod policy;
+mod prune;
 mod record;
 mod recover;
 mod registry;
@@ -32,8 +34,10 @@ mod select;
 mod signal;
 pub mod spec;
 mod start;
+mod stats;
 mod stop;
 pub mod task;
+mod top;
 pub mod volumes;
 mod wait;
 mod watch;
@@ -48,6 +52,7 @@ pub use container::Container;
 pub use inspect::Inspected;
 pub use list::Listing;
 pub use moment::{Moment, NEVER};
+pub use prune::until;
 pub use record::{Record, State, Status};
 pub use remove::Removal;
 pub use rootfs::Rootfs;

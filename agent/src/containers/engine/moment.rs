@@ -21,6 +21,21 @@ impl Moment {
         Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64))
     }
 
+    /// So long after the beginning of 1970.
+    pub fn at(seconds: i64, nanos: i64) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
+
+    /// So long before this.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn nanos(self) -> i64 {
+        self.0
+    }
+
     /// Whole seconds since 1970.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000_000)
@@ -45,7 +60,7 @@ impl From<Moment> for prost_types::Timestamp {
 
 impl From<prost_types::Timestamp> for Moment {
     fn from(stamp: prost_types::Timestamp) -> Self {
-        Self(stamp.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(stamp.nanos)))
+        Self::at(stamp.seconds, i64::from(stamp.nanos))
     }
 }
 

@@ -10,7 +10,7 @@ use containerd_client::services::v1::snapshots::{
 };
 use containerd_client::services::v1::{
     Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteTaskRequest, GetRequest,
-    KillRequest, ListContainersRequest, ListTasksRequest, PauseTaskRequest, ResumeTaskRequest, StartRequest,
+    KillRequest, ListContainersRequest, ListPidsRequest, ListTasksRequest, PauseTaskRequest, ResumeTaskRequest, StartRequest,
     UpdateContainerRequest, UpdateTaskRequest, WaitRequest,
 };
 use containerd_client::tonic::{self, Code};
@@ -187,6 +187,13 @@ impl Tasks {
     pub async fn resume(&self, id: &str) -> Result<()> {
         self.containerd.tasks().resume(ResumeTaskRequest { container_id: id.to_owned() }).await?;
         Ok(())
+    }
+
+    /// The processes of a task.
+    pub async fn pids(&self, id: &str) -> Result<HashSet<u32>> {
+        let request = ListPidsRequest { container_id: id.to_owned() };
+        let response = self.containerd.tasks().list_pids(request).await?.into_inner();
+        Ok(response.processes.into_iter().map(|process| process.pid).collect())
     }
 
     /// Changes the limits of a task.

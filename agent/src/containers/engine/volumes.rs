@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use bollard::models::{MountPoint, Volume, VolumeScopeEnum};
+use bollard::models::{EventMessageTypeEnum, MountPoint, Volume, VolumeCreateRequest, VolumeScopeEnum};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +189,9 @@ impl Engine {
             }
         };
         let (volume, new) = self.volumes.obtain(&name, labels, HashMap::new())?;
+        if new {
+            self.tell_volume(&name, "create");
+        }
         Ok((points::point(asked, volume.mountpoint, Some(name)), new))
     }
 
@@ -213,6 +216,42 @@ impl Engine {
                 tracing::warn!("{error}");
             }
         }
+    }
+
+    /// Makes a volume, called `name` or something that no one else has.
+    pub fn create_volume(&self, asked: VolumeCreateRequest) -> Result<Volume> {
+        if let Some(driver) = asked.driver.filter(|driver| !matches!(driver.as_str(), "" | "local")) {
+            return Err(Error::NotFound(format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found")));
+        }
+        let mut labels = asked.labels.unwrap_or_default();
+        let name = match asked.name.filter(|name| !name.is_empty()) {
+            Some(name) => name,
+            None => {
+                labels.insert(ANONYMOUS.to_owned(), String::new());
+                super::create::random_id()?
+            }
+        };
+        let (volume, new) = self.volumes.obtain(&name, labels, asked.driver_opts.unwrap_or_default())?;
+        if new {
+            self.tell_volume(&name, "create");
+        }
+        Ok(volume)
+    }
+
+    /// Removes a volume that no container has.
+    pub fn remove_volume(&self, name: &str) -> Result<()> {
+        let users = self.users_of_volume(name);
+        if !users.is_empty() {
+            return Err(Error::Conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
+        }
+        self.volumes.remove(name)?;
+        self.tell_volume(name, "destroy");
+        Ok(())
+    }
+
+    fn tell_volume(&self, name: &str, action: &str) {
+        let attributes = HashMap::from([("driver".to_owned(), "local".to_owned())]);
+        self.events.publish(EventMessageTypeEnum::VOLUME, action, name, attributes);
     }
 
     /// The ids of the containers that have a volume.

@@ -1,6 +1,7 @@
 //! The routes of containers: made, started, ended, looked at.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -10,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bollard::models::{
-    ContainerCreateBody, ContainerCreateResponse, ContainerSummary, ContainerWaitExitError, ContainerWaitResponse,
+    ContainerCreateBody, ContainerCreateResponse, ContainerPruneResponse, ContainerSummary, ContainerTopResponse,
+    ContainerUpdateResponse, ContainerWaitExitError, ContainerWaitResponse,
 };
 use serde::de::DeserializeOwned;
 
@@ -18,6 +20,8 @@ use super::query::{Query, filters, flag, text};
 use crate::containers::App;
 use crate::containers::engine::{Condition, Container, FILTERS, Inspected, Listing, Removal};
 use crate::containers::error::{Error, Result};
+
+const BETWEEN_STATS: Duration = Duration::from_secs(1);
 
 /// The routes.
 pub fn routes() -> Router<Arc<App>> {
@@ -32,6 +36,11 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/containers/{id}/pause", post(pause))
         .route("/containers/{id}/unpause", post(unpause))
         .route("/containers/{id}/wait", post(wait))
+        .route("/containers/{id}/rename", post(rename))
+        .route("/containers/{id}/update", post(update))
+        .route("/containers/{id}/top", get(top))
+        .route("/containers/{id}/stats", get(stats))
+        .route("/containers/prune", post(prune))
         .route("/containers/{id}", delete(remove))
 }
 
@@ -118,4 +127,57 @@ async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>, query: Quer
     let how = Removal { force: flag(&query, "force"), volumes: flag(&query, "v") };
     app.engine.remove(&found(&app, &id)?, how).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn rename(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Result<StatusCode> {
+    let name = text(&query, "name").ok_or_else(|| Error::Invalid("Neither old nor new names may be empty".to_owned()))?;
+    app.engine.rename(&found(&app, &id)?, name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn update(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<ContainerUpdateResponse>> {
+    app.engine.update(&found(&app, &id)?, &body(&bytes)?).await?;
+    Ok(Json(ContainerUpdateResponse { warnings: Some(Vec::new()) }))
+}
+
+async fn top(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Result<Json<ContainerTopResponse>> {
+    let arguments = text(&query, "ps_args").unwrap_or("-ef");
+    Ok(Json(app.engine.top(&*found(&app, &id)?, arguments).await?))
+}
+
+async fn prune(State(app): State<Arc<App>>, query: Query) -> Result<Json<ContainerPruneResponse>> {
+    Ok(Json(app.engine.prune(&filters(&query, &["label", "label!", "until"])?).await?))
+}
+
+/// One measurement, or one every second until the container is gone.
+async fn stats(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Result<Response> {
+    let container = found(&app, &id)?;
+    let first = app.engine.measure(&container, None);
+    if query.get("stream").is_some() && !flag(&query, "stream") {
+        if flag(&query, "one-shot") || !container.state().status.alive() {
+            return Ok(Json(first).into_response());
+        }
+        // Two, a while apart: clients show what was used meanwhile.
+        tokio::time::sleep(BETWEEN_STATS).await;
+        return Ok(Json(app.engine.measure(&container, Some(&first))).into_response());
+    }
+    let stream = futures_util::stream::unfold((app, container, None), async |(app, container, last)| {
+        if last.is_some() {
+            tokio::time::sleep(BETWEEN_STATS).await;
+        }
+        if container.state().removed {
+            return None;
+        }
+        let stats = app.engine.measure(&container, last.as_ref());
+        let line = serde_json::to_vec(&stats).map(|mut line| {
+            line.push(b'\n');
+            Bytes::from(line)
+        });
+        Some((line, (app, container, Some(stats))))
+    });
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(stream)).into_response())
 }
