@@ -15,9 +15,7 @@ impl Engine {
         let _turn = container.turn().await;
         let old = container.name();
         if old == name {
-            return Err(Error::Invalid(
-                "Renaming a container with the same name as its current name".to_owned(),
-            ));
+            return Err(Error::Invalid("Renaming a container with the same name as its current name".to_owned()));
         }
         self.registry().reserve(&name, container.id())?;
         if let Err(error) = container.change(|record| record.name.clone_from(&name)) {
@@ -65,7 +63,9 @@ fn apply(host: &mut HostConfig, asked: &ContainerUpdateBody) -> Result<()> {
     };
     text(&mut host.cpuset_cpus, &asked.cpuset_cpus);
     text(&mut host.cpuset_mems, &asked.cpuset_mems);
-    if let Some(wanted) = asked.restart_policy.as_ref().filter(|wanted| wanted.name.is_some_and(|name| !name.to_string().is_empty())) {
+    if let Some(wanted) =
+        asked.restart_policy.as_ref().filter(|wanted| wanted.name.is_some_and(|name| !name.to_string().is_empty()))
+    {
         if host.auto_remove.unwrap_or(false) {
             return Err(Error::Conflict(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container".to_owned(),

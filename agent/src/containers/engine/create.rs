@@ -19,6 +19,7 @@ impl Engine {
         let (mut config, host) = config::asked(body)?;
         spec::Security::parse(host.security_opt.as_deref().unwrap_or_default())?;
         Mode::parse(host.network_mode.as_deref())?;
+        self.streams.driver(host.log_config.as_ref())?;
         let image = self.images.find(config.image.as_deref().unwrap_or_default()).await?;
         config::merge(&mut config, &image.docker);
         config::arguments(&config)?;

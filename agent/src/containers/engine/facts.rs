@@ -16,6 +16,7 @@ use super::task::Io;
 use crate::containers::error::{Error, Result};
 use crate::containers::network::files::{self, FilesRequest};
 use crate::containers::network::{Attached, Attachment, Mode, links, ports};
+use crate::containers::streams::Fifos;
 
 /// The program that `--init` puts before the container's own.
 const INIT: &str = "/usr/bin/catatonit";
@@ -74,8 +75,17 @@ impl Engine {
         Ok(Prepared { spec, rootfs, io })
     }
 
+    /// Its streams, whose other ends are held by then.
     fn io(&self, record: &Record) -> Result<Io> {
-        Ok(Io { terminal: record.config.tty.unwrap_or(false), ..Io::default() })
+        let terminal = record.config.tty.unwrap_or(false);
+        let fifos = self.streams.open(&record.id, None, terminal, record.config.open_stdin.unwrap_or(false))?;
+        self.streams.pump(&record.id, record.host.log_config.as_ref())?;
+        Ok(Io {
+            stdin: Fifos::text(fifos.stdin.as_ref()),
+            stdout: Fifos::text(fifos.stdout.as_ref()),
+            stderr: Fifos::text(fifos.stderr.as_ref()),
+            terminal,
+        })
     }
 
     /// Its network mode, the container that it may name found.

@@ -43,7 +43,7 @@ impl Engine {
             resolv_conf_path: file("resolv.conf"),
             hostname_path: file("hostname"),
             hosts_path: file("hosts"),
-            log_path: file("output"),
+            log_path: file("log"),
             name: Some(format!("/{}", record.name)),
             restart_count: Some(i64::from(state.restarts)),
             driver: Some("overlayfs".to_owned()),

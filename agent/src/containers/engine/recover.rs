@@ -89,6 +89,9 @@ impl Engine {
             Err(error) => return tracing::warn!("cannot list the tasks: {error}"),
         };
         for container in self.all() {
+            if container.state().status.alive() {
+                self.take_up(&container);
+            }
             let listed = tasks.get(container.id()).copied();
             if step(&container.state(), listed, Moment::now()) != Step::Nothing {
                 self.reconcile_one(&container).await;
@@ -113,6 +116,7 @@ impl Engine {
                     state.status = status;
                     state.pid = pid;
                 });
+                self.take_up(container);
             }
             Step::Settle(exit) => self.settle(container, exit).await,
             Step::Clear => self.bring_down(container).await,
@@ -122,6 +126,13 @@ impl Engine {
                     tracing::warn!(id, "cannot remove: {error}");
                 }
             }
+        }
+    }
+
+    /// Goes on to write its output, which waited.
+    fn take_up(&self, container: &Container) {
+        if let Err(error) = self.streams.pump(container.id(), container.record().host.log_config.as_ref()) {
+            tracing::warn!(id = container.id(), "{error}");
         }
     }
 

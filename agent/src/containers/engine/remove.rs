@@ -69,6 +69,7 @@ impl Engine {
             }
             _ => Ok(()),
         };
+        self.streams.remove(id);
         gone(self.paths.runtime(id))?;
         gone(container.folder().to_owned())
     }

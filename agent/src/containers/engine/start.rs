@@ -77,7 +77,8 @@ impl Engine {
         if let Err(error) = self.end_task(id).await {
             tracing::warn!(id, "cannot remove the task: {error}");
         }
-        if let Err(error) = self.network.release(id).await {
+        let (released, ()) = tokio::join!(self.network.release(id), self.streams.finish(id));
+        if let Err(error) = released {
             tracing::warn!(id, "cannot let go of the network: {error}");
         }
     }

@@ -131,7 +131,11 @@ impl Groups {
             usage: number(&self.file("memory.current", "memory", "memory.usage_in_bytes")),
             limit: Some(limit.unwrap_or(u64::MAX).min(total)),
             stats: Some(pairs(&text(&self.file("memory.stat", "memory", "memory.stat")))),
-            max_usage: self.unified.is_none().then(|| number(&self.file("", "memory", "memory.max_usage_in_bytes"))).flatten(),
+            max_usage: self
+                .unified
+                .is_none()
+                .then(|| number(&self.file("", "memory", "memory.max_usage_in_bytes")))
+                .flatten(),
             failcnt: self.unified.is_none().then(|| number(&self.file("", "memory", "memory.failcnt"))).flatten(),
             ..ContainerMemoryStats::default()
         }
@@ -229,7 +233,10 @@ mod tests {
     #[test]
     fn groups_of_both_kinds() {
         let unified = Groups::parse("0::/keelson.slice/keelson-1.scope\n", true);
-        assert_eq!(unified.file("memory.current", "memory", "x"), Path::new("/sys/fs/cgroup/keelson.slice/keelson-1.scope/memory.current"));
+        assert_eq!(
+            unified.file("memory.current", "memory", "x"),
+            Path::new("/sys/fs/cgroup/keelson.slice/keelson-1.scope/memory.current")
+        );
         let hybrid = Groups::parse("4:memory:/k/1\n3:cpu,cpuacct:/k/1\n0::/\n", false);
         assert_eq!(hybrid.file("", "cpuacct", "cpuacct.usage"), Path::new("/sys/fs/cgroup/cpuacct/k/1/cpuacct.usage"));
     }

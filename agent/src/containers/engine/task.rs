@@ -10,8 +10,8 @@ use containerd_client::services::v1::snapshots::{
 };
 use containerd_client::services::v1::{
     Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteTaskRequest, GetRequest,
-    KillRequest, ListContainersRequest, ListPidsRequest, ListTasksRequest, PauseTaskRequest, ResumeTaskRequest, StartRequest,
-    UpdateContainerRequest, UpdateTaskRequest, WaitRequest,
+    KillRequest, ListContainersRequest, ListPidsRequest, ListTasksRequest, PauseTaskRequest, ResumeTaskRequest,
+    StartRequest, UpdateContainerRequest, UpdateTaskRequest, WaitRequest,
 };
 use containerd_client::tonic::{self, Code};
 use containerd_client::types::Mount;
@@ -79,6 +79,11 @@ impl Tasks {
     /// Tasks of `containerd` run by the program `runtime`, in cgroups that systemd makes or not.
     pub fn new(containerd: Containerd, snapshotter: &str, runtime: &str, systemd: bool) -> Self {
         Self { containerd, snapshotter: snapshotter.to_owned(), runtime: runtime.to_owned(), systemd }
+    }
+
+    /// The program that runs containers.
+    pub fn runtime(&self) -> &str {
+        &self.runtime
     }
 
     /// Makes the writable snapshot of a container.

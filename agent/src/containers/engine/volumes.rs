@@ -221,7 +221,9 @@ impl Engine {
     /// Makes a volume, called `name` or something that no one else has.
     pub fn create_volume(&self, asked: VolumeCreateRequest) -> Result<Volume> {
         if let Some(driver) = asked.driver.filter(|driver| !matches!(driver.as_str(), "" | "local")) {
-            return Err(Error::NotFound(format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found")));
+            return Err(Error::NotFound(format!(
+                "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+            )));
         }
         let mut labels = asked.labels.unwrap_or_default();
         let name = match asked.name.filter(|name| !name.is_empty()) {

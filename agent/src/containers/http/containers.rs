@@ -130,7 +130,8 @@ async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>, query: Quer
 }
 
 async fn rename(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Result<StatusCode> {
-    let name = text(&query, "name").ok_or_else(|| Error::Invalid("Neither old nor new names may be empty".to_owned()))?;
+    let name =
+        text(&query, "name").ok_or_else(|| Error::Invalid("Neither old nor new names may be empty".to_owned()))?;
     app.engine.rename(&found(&app, &id)?, name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
