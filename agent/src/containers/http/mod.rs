@@ -4,6 +4,7 @@ mod archive;
 mod attach;
 mod containers;
 mod exec;
+mod hijack;
 mod images;
 mod lines;
 mod networks;

@@ -53,6 +53,13 @@ impl Fifos {
     }
 }
 
+impl Fifos {
+    /// A path as containerd wants it: empty for none.
+    pub fn text(path: Option<&PathBuf>) -> String {
+        path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
 /// Opens the reading end, which waits for no writer; `None` when there is no such FIFO.
 pub fn open_to_read(path: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;

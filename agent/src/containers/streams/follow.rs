@@ -29,6 +29,12 @@ impl Follower {
         Self { reader, progress, lost: channel.lost.subscribe(), last }
     }
 
+    /// To the end of what there is by now.
+    pub fn without_waiting(mut self) -> Self {
+        self.last = 0;
+        self
+    }
+
     /// Goes on where `reader` is.
     pub fn read_from(&mut self, reader: Reader) {
         self.reader = reader;
