@@ -14,7 +14,7 @@ use bollard::models::{ImageDeleteResponseItem, ImagePruneResponse, ImageSummary}
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 
-use super::query::{Query, filters, flag, text};
+use super::query::{Query, filters, flag, pairs, text};
 use crate::containers::App;
 use crate::containers::error::{Error, Result};
 use crate::containers::images::{FILTERS, Loaded};
@@ -84,13 +84,8 @@ async fn remove(
 
 /// `docker save a b`: `names` comes several times, so the query is read by hand.
 async fn save(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response> {
-    let query = format!("/?{}", query.unwrap_or_default());
-    let pairs: Vec<(String, String)> = axum::extract::Query::try_from_uri(
-        &query.parse().map_err(|error| Error::Invalid(format!("invalid query: {error}")))?,
-    )
-    .map_err(|error| Error::Invalid(format!("invalid query: {error}")))?
-    .0;
-    let names: Vec<String> = pairs.into_iter().filter(|(key, _)| key == "names").map(|(_, name)| name).collect();
+    let names: Vec<String> =
+        pairs(query.as_deref())?.into_iter().filter(|(key, _)| key == "names").map(|(_, name)| name).collect();
     archive(&app, &names).await
 }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod attach;
+mod commit;
 mod containers;
 mod exec;
 mod hijack;
@@ -55,6 +56,7 @@ fn router(app: Arc<App>) -> Router {
         .merge(archive::routes())
         .merge(images::routes())
         .merge(registry::routes())
+        .merge(commit::routes())
         .merge(networks::routes())
         .merge(volumes::routes())
         .fallback(async || Error::NotFound("page not found".to_owned()))

@@ -8,6 +8,8 @@
 mod archive;
 pub mod auth;
 mod chain;
+pub mod changes;
+mod commit;
 mod content;
 mod details;
 mod fault;
@@ -35,6 +37,7 @@ use bollard::models::{EventMessageTypeEnum, ImageConfig};
 use containerd_client::services::v1::{Image as Named, ListImagesRequest};
 use oci_spec::image::ImageConfiguration;
 
+pub use self::commit::Commit;
 use self::details::Details;
 use self::lease::Lease;
 pub use self::list::FILTERS;
