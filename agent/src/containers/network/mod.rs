@@ -78,7 +78,7 @@ impl Mode {
             other => match other.strip_prefix("container:") {
                 Some("") => Err(Error::Invalid("invalid container format container:<name|id>".to_owned())),
                 Some(container) => Ok(Self::Container(container.to_owned())),
-                None => Err(Error::NotFound(format!(
+                None => Err(Error::Invalid(format!(
                     "network {other} not found: the networks here are bridge, host, none and container:NAME"
                 ))),
             },
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(Mode::parse(Some("container:db")).unwrap(), Mode::Container("db".to_owned()));
         assert!(Mode::parse(Some("container:")).is_err());
         assert!(
-            matches!(Mode::parse(Some("mine")), Err(Error::NotFound(text)) if text.starts_with("network mine not found"))
+            matches!(Mode::parse(Some("mine")), Err(Error::Invalid(text)) if text.starts_with("network mine not found"))
         );
     }
 }
