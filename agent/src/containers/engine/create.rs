@@ -10,7 +10,7 @@ use super::record::{Record, State};
 use super::{Engine, config, names, spec};
 use crate::containers::error::{Error, Result};
 use crate::containers::images::Image;
-use crate::containers::network::Mode;
+use crate::containers::network;
 
 impl Engine {
     /// Makes a container of what was asked, called `name` or something that is free.
@@ -18,7 +18,7 @@ impl Engine {
         let endpoints = body.networking_config.clone().and_then(|networking| networking.endpoints_config);
         let (mut config, host) = config::asked(body)?;
         spec::Security::parse(host.security_opt.as_deref().unwrap_or_default())?;
-        Mode::parse(host.network_mode.as_deref())?;
+        network::check::check(self.network.bridge(), &config, &host)?;
         self.streams.driver(host.log_config.as_ref())?;
         let image = self.images.find(config.image.as_deref().unwrap_or_default()).await?;
         config::merge(&mut config, &image.docker);

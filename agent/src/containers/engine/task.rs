@@ -121,7 +121,7 @@ impl Tasks {
         let request = CreateContainerRequest { container: Some(container.clone()) };
         match self.containerd.containers().create(request).await {
             Err(status) if status.code() == Code::AlreadyExists => {
-                let paths = ["spec", "runtime", "image"].map(str::to_owned).to_vec();
+                let paths = ["spec", "image"].map(str::to_owned).to_vec();
                 let request = UpdateContainerRequest {
                     container: Some(container),
                     update_mask: Some(prost_types::FieldMask { paths }),

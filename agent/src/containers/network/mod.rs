@@ -14,6 +14,7 @@
 
 mod attach;
 mod bridge;
+pub mod check;
 mod cni;
 pub mod files;
 mod flows;
