@@ -9,6 +9,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::containerd::Containerd;
+use super::declared::Reconciler;
 use super::engine::Engine;
 use super::events::Events;
 use super::http;
@@ -37,6 +38,8 @@ pub struct App {
     pub streams: Arc<Streams>,
     /// The containers.
     pub engine: Arc<Engine>,
+    /// The declared containers.
+    pub declared: Arc<Reconciler>,
 }
 
 impl App {
@@ -58,7 +61,15 @@ impl App {
         )?);
         let users: std::sync::Weak<dyn Users> = Arc::downgrade(&(engine.clone() as Arc<dyn Users>));
         images.set_users(users);
-        Ok(Self { options, paths, containerd, events, images, network, streams, engine })
+        let declared = Arc::new(Reconciler::new(
+            engine.clone(),
+            images.clone(),
+            network.clone(),
+            events.clone(),
+            paths.clone(),
+            &options,
+        )?);
+        Ok(Self { options, paths, containerd, events, images, network, streams, engine, declared })
     }
 }
 
@@ -72,6 +83,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let listener = listen(&app.options.socket)?;
     libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Ready]).ok();
     tracing::info!(socket = %app.options.socket.display(), "serving");
+    tokio::spawn(app.declared.clone().run());
     http::serve(listener, app, stopped()?).await
 }
 

@@ -13,6 +13,7 @@ mod common;
 mod container;
 mod cp;
 mod create;
+mod declared;
 mod diff;
 mod events;
 mod exec;
@@ -105,6 +106,8 @@ pub enum Verb {
     #[command(subcommand)]
     Container(container::Verb),
     #[command(subcommand)]
+    Containers(declared::Verb),
+    #[command(subcommand)]
     Volume(volume::Verb),
     Images(image::ls::Args),
     Pull(pull::Args),
@@ -166,6 +169,7 @@ pub async fn run(verb: Verb, connection: &Connection, json: bool) -> anyhow::Res
         Verb::Commit(args) => commit::run(args, context).await,
         Verb::Events(args) => events::run(args, context).await,
         Verb::Container(verb) => container::run(verb, context).await,
+        Verb::Containers(verb) => declared::run(verb, context).await,
         Verb::Volume(verb) => volume::run(verb, context).await,
         Verb::Images(args) => image::ls::run(args, context).await,
         Verb::Pull(args) => pull::run(args, context).await,

@@ -6,16 +6,26 @@
 //! Engine -> Observed -------------------------------+
 //! ```
 
+mod act;
+mod follow;
 pub mod format;
+mod groups;
 mod hash;
+mod keep;
 pub mod load;
 pub mod model;
+mod observe;
 mod order;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
+mod reconciler;
+pub mod report;
 #[cfg(test)]
 mod testing;
 pub mod update;
 mod waits;
+mod watch;
 pub mod world;
+
+pub use reconciler::Reconciler;

@@ -15,6 +15,9 @@ pub const OWNER: &str = "org.keelson.declared";
 /// The label with the digest of what was declared when the container was made.
 pub const HASH: &str = "org.keelson.declared.hash";
 
+/// The label with the image that the container was made from: a name, or a name and a digest.
+pub const IMAGE: &str = "org.keelson.declared.image";
+
 /// One file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {

@@ -2,9 +2,9 @@
 //! function; it is asked again after everything that happens, so it only ever looks one step ahead
 //! and says what the rest waits for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::model::{Declaration, Policy};
 use super::order::{Order, order};
@@ -12,7 +12,7 @@ use super::waits::{Waits, blocked};
 use super::world::{Health, Life, Memory, Millis, Observed, World};
 
 /// What is done with a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Nothing.
@@ -34,7 +34,7 @@ pub enum Action {
 }
 
 /// How it stands with a declared container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// As declared.
@@ -67,6 +67,9 @@ pub struct Step {
     /// Whether it is only stopped to be started again.
     #[serde(skip)]
     pub again: bool,
+    /// Restarts in a row, this one counted.
+    #[serde(skip)]
+    pub restarts: u32,
 }
 
 impl Step {
@@ -86,6 +89,7 @@ impl Step {
             standing,
             image: declaration.image.clone(),
             again: false,
+            restarts: 0,
         }
     }
 
@@ -174,6 +178,7 @@ fn orphans(world: &World<'_>, declared: &BTreeMap<&str, &Declaration>) -> Vec<St
             standing,
             image: observed.image.clone(),
             again: false,
+            restarts: 0,
         });
     }
     steps
@@ -330,6 +335,7 @@ impl Planner<'_> {
         }
         let delay = if other_boot { 0 } else { delay(millis(restart.delay), millis(restart.max_delay), count) };
         let step = self.make(Some(observed), Action::Start, format!("it ended with {code}"));
+        let step = Step { restarts: if other_boot { 0 } else { count + 1 }, ..step };
         let until = observed.finished + delay;
         if until > self.world.now {
             let why = format!("it is restarted for the {} time after a pause", ordinal(count + 1));
@@ -362,20 +368,6 @@ pub fn wanted_image(declaration: &Declaration, memory: Option<&Memory>) -> Strin
         (Some(_), Some(wanted)) => wanted,
         _ => declaration.image.clone(),
     }
-}
-
-/// The names of containers whose image must not go away.
-pub fn needed_images<'a>(
-    declarations: impl Iterator<Item = &'a Declaration>,
-    memories: &BTreeMap<String, Memory>,
-) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    for declaration in declarations {
-        let memory = memories.get(&declaration.name);
-        all.insert(wanted_image(declaration, memory));
-        all.extend(memory.and_then(|memory| memory.image.previous.clone()));
-    }
-    all
 }
 
 /// The wait before restart number `count` (from 0): doubled each time, up to a limit.

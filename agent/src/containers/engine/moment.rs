@@ -41,6 +41,11 @@ impl Moment {
         self.0.div_euclid(1_000_000_000)
     }
 
+    /// Whole milliseconds since 1970; none before.
+    pub fn millis(self) -> u64 {
+        u64::try_from(self.0 / 1_000_000).unwrap_or(0)
+    }
+
     /// The time from `earlier` to this; none when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -4,6 +4,7 @@ mod archive;
 mod attach;
 mod commit;
 mod containers;
+mod declared;
 mod exec;
 mod hijack;
 mod images;
@@ -59,6 +60,7 @@ fn router(app: Arc<App>) -> Router {
         .merge(commit::routes())
         .merge(networks::routes())
         .merge(volumes::routes())
+        .merge(declared::routes())
         .fallback(async || Error::NotFound("page not found".to_owned()))
         .with_state(app)
 }

@@ -43,7 +43,8 @@ pub fn validate(source: &Source, raw: &Raw, read: Read<'_>) -> Result<File, Vec<
             let span = item.get_ref().name.as_ref().map_or(item.span(), Spanned::span);
             check.report(span, format!("this file declares `{}` twice", declaration.name));
         }
-        containers.push(declaration);
+        let hash = hash(&declaration, group.as_ref().and_then(Option::as_ref));
+        containers.push(Declaration { hash, ..declaration });
     }
     if !check.problems.is_empty() {
         return Err(check.problems);
@@ -117,7 +118,7 @@ impl Check<'_> {
         };
         let image = self.value(&raw.image, body::image)?;
         let body = Bodies { check: self, raw, group, stem }.body(&name);
-        let mut declaration = Declaration {
+        Some(Declaration {
             file: file.to_owned(),
             enabled: raw.enabled.unwrap_or(true),
             group: group.is_some().then(|| stem.to_owned()),
@@ -130,9 +131,7 @@ impl Check<'_> {
             name,
             body,
             image,
-        };
-        declaration.hash = hash(&declaration);
-        Some(declaration)
+        })
     }
 
     /// The name of another container.
