@@ -1,6 +1,7 @@
 //! Looks up what a start needs to know, and makes what it needs: network, files, streams.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::models::EndpointSettings;
@@ -16,7 +17,6 @@ use super::task::Io;
 use crate::containers::error::{Error, Result};
 use crate::containers::network::files::{self, FilesRequest};
 use crate::containers::network::{Attached, Attachment, Mode, links, ports};
-use crate::containers::streams::Fifos;
 
 /// The program that `--init` puts before the container's own.
 const INIT: &str = "/usr/bin/catatonit";
@@ -80,10 +80,12 @@ impl Engine {
         let terminal = record.config.tty.unwrap_or(false);
         let fifos = self.streams.open(&record.id, None, terminal, record.config.open_stdin.unwrap_or(false))?;
         self.streams.pump(&record.id, record.host.log_config.as_ref())?;
+        // containerd takes an empty path for none.
+        let text = |path: Option<PathBuf>| path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Io {
-            stdin: Fifos::text(fifos.stdin.as_ref()),
-            stdout: Fifos::text(fifos.stdout.as_ref()),
-            stderr: Fifos::text(fifos.stderr.as_ref()),
+            stdin: text(fifos.stdin),
+            stdout: text(fifos.stdout),
+            stderr: text(fifos.stderr),
             terminal,
         })
     }
@@ -131,7 +133,7 @@ impl Engine {
     }
 
     /// The folder with its `hosts` and the like: that of the container whose network it shares.
-    fn files_of(&self, container: &Container, mode: &Mode) -> Result<std::path::PathBuf> {
+    fn files_of(&self, container: &Container, mode: &Mode) -> Result<PathBuf> {
         match mode {
             Mode::Container(owner) => Ok(self.find(owner)?.folder().to_owned()),
             _ => Ok(container.folder().to_owned()),
