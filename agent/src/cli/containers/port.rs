@@ -30,7 +30,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         None => text_block(&all(&ports)),
         Some(port) => match of(&ports, &port) {
             text if text.is_empty() => {
-                anyhow::bail!("Error: No public port '{}' published for {}", whole(&port), args.container)
+                anyhow::bail!("Error: No public port '{}' published for {}", port, args.container)
             }
             text => text_block(&text),
         },

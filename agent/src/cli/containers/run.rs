@@ -64,7 +64,10 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
-    match inner(args, context).await {
+    let (basics, attach) = (&args.options.basics, &args.attach);
+    let input = if attach.is_empty() { basics.interactive && !args.detach } else { wants(attach, "stdin") };
+    anyhow::ensure!(!(basics.tty && input) || io::stdin().is_terminal(), "the input device is not a TTY");
+    match inner(args, input, context).await {
         Ok(code) => Ok(code.into()),
         Err(error) if is_broken_pipe(&error) => Err(error),
         Err(error) => {
@@ -94,16 +97,17 @@ fn code_of(error: &anyhow::Error) -> u8 {
     }
 }
 
-async fn inner(args: Args, context: &Context) -> anyhow::Result<u8> {
+fn wants(attach: &[String], stream: &str) -> bool {
+    attach.iter().any(|attach| attach.eq_ignore_ascii_case(stream))
+}
+
+async fn inner(args: Args, input: bool, context: &Context) -> anyhow::Result<u8> {
     let Some((image, command)) = args.image.split_first() else { anyhow::bail!("an image is needed") };
     let basics = &args.options.basics;
     let (tty, interactive, remove, name) = (basics.tty, basics.interactive, basics.rm, basics.name.clone());
     let mut body = args.options.body(image, command)?;
-    let wants = |stream: &str| args.attach.iter().any(|attach| attach.eq_ignore_ascii_case(stream));
     let all = args.attach.is_empty() && !args.detach;
-    let input = wants("stdin") || all && interactive;
-    let (out, err) = (all || wants("stdout"), all || wants("stderr"));
-    anyhow::ensure!(!(tty && input) || io::stdin().is_terminal(), "the input device is not a TTY");
+    let (out, err) = (all || wants(&args.attach, "stdout"), all || wants(&args.attach, "stderr"));
     body.attach_stdin = Some(input);
     body.attach_stdout = Some(out);
     body.attach_stderr = Some(err);

@@ -91,7 +91,9 @@ impl Filters {
         let mut all = Self::default();
         for filter in filters {
             let Some((key, value)) = filter.split_once('=') else {
-                anyhow::bail!("invalid argument \"{filter}\" for \"-f, --filter\" flag: invalid filter '{filter}'")
+                anyhow::bail!(
+                    "invalid argument \"{filter}\" for \"-f, --filter\" flag: bad format of filter (expected name=value)"
+                )
             };
             all.add(&key.trim().to_lowercase(), value.trim());
         }

@@ -1,6 +1,6 @@
 //! The flags that say what runs, and how.
 
-use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy};
+use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 
 use super::super::parse::{environment, restart};
 use super::{log_config, some};
@@ -18,7 +18,7 @@ pub struct Basics {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Remove the container and its anonymous volumes when it ends
-    #[arg(long, conflicts_with = "restart")]
+    #[arg(long)]
     pub rm: bool,
     /// Set an environment variable; a name alone takes the value it has here
     #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = |text: &str| environment::variable(text, environment::own))]
@@ -67,6 +67,8 @@ pub struct Basics {
 impl Basics {
     /// Puts the flags into the request.
     pub fn apply(self, body: &mut ContainerCreateBody, host: &mut HostConfig) -> anyhow::Result<()> {
+        let restarts = self.restart.as_ref().is_some_and(|policy| policy.name != Some(RestartPolicyNameEnum::NO));
+        anyhow::ensure!(!(self.rm && restarts), "conflicting options: cannot specify both --restart and --rm");
         let mut env = environment::files(&self.env_file, environment::own)?;
         env.extend(self.env);
         let mut labels = environment::files(&self.label_file, |_| Some(String::new()))?;
