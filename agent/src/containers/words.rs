@@ -36,43 +36,70 @@ pub fn duration(text: &str) -> Checked<Duration> {
     humantime::parse_duration(text).map_err(|_| wrong())
 }
 
-/// `[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]`, each side a port or a range of them, added to `map`.
-/// Without HOST the host chooses a port.
+/// One container port, `80/tcp`, with where it is published.
+pub type Published = (String, PortBinding);
+
+/// `[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]`, added to `map`.
 pub fn publish(text: &str, map: &mut PortMap) -> Checked<()> {
-    let wrong = |why: &str| format!("invalid port `{text}`: {why}; write [ADDRESS:][HOST:]CONTAINER[/PROTOCOL]");
-    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-        return Err(wrong("the protocol is tcp, udp or sctp"));
+    for (port, binding) in published(text)? {
+        map.entry(port).or_default().get_or_insert_default().push(binding);
     }
-    let (rest, inside) = ports.rsplit_once(':').unwrap_or(("", ports));
-    let (address, outside) = match rest.rsplit_once(':') {
-        // `ADDRESS::CONTAINER`, and IPv6 in brackets.
-        Some((address, host)) if !rest.ends_with(']') => (address, host),
-        _ if rest.ends_with(']') => (rest, ""),
-        _ => ("", rest),
-    };
-    let address = address.trim_start_matches('[').trim_end_matches(']');
+    Ok(())
+}
+
+/// `[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]`, each side a port or a range of them. Without HOST the
+/// host chooses a port, with a range for one container port it chooses one of these.
+pub fn published(text: &str) -> Checked<Vec<Published>> {
+    let wrong = |why: &str| format!("invalid port `{text}`: {why}; write [ADDRESS:][HOST:]CONTAINER[/PROTOCOL]");
+    let (address, outside, inside) = sides(text);
+    let (inside, protocol) = exposed_range(inside).map_err(|why| wrong(&why))?;
     if !address.is_empty() && address.parse::<IpAddr>().is_err() {
         return Err(wrong("the address is no IP address"));
     }
-    let inside = range(inside).ok_or_else(|| wrong("ports are numbers from 1 to 65535"))?;
-    let outside = match outside {
+    let bind = |port: String| PortBinding { host_ip: Some(address.to_owned()), host_port: Some(port) };
+    let outside_range = match outside {
         "" => None,
-        text => Some(range(text).ok_or_else(|| wrong("ports are numbers from 1 to 65535"))?),
+        text => Some(range(text).ok_or_else(|| wrong("invalid hostPort: ports are numbers from 1 to 65535"))?),
     };
-    if outside.as_ref().is_some_and(|outside| outside.len() != inside.len()) {
-        return Err(wrong("the ranges are of different length"));
+    let container = |port: u16| format!("{port}/{protocol}");
+    match outside_range {
+        None => Ok(inside.map(|port| (container(port), bind(String::new()))).collect()),
+        Some(hosts) if hosts.len() == inside.len() => {
+            Ok(inside.zip(hosts).map(|(port, host)| (container(port), bind(host.to_string()))).collect())
+        }
+        Some(_) if inside.len() == 1 => Ok(inside.map(|port| (container(port), bind(outside.to_owned()))).collect()),
+        Some(_) => Err(wrong("the ranges are of different length")),
     }
-    for (index, port) in inside.enumerate() {
-        let host = outside.as_ref().and_then(|outside| outside.clone().nth(index));
-        let binding = PortBinding {
-            host_ip: Some(address.to_owned()),
-            host_port: Some(host.map(|port| port.to_string()).unwrap_or_default()),
-        };
-        map.entry(format!("{port}/{protocol}")).or_default().get_or_insert_default().push(binding);
+}
+
+/// `CONTAINER[/PROTOCOL]`, a port or a range of them: `80/tcp`, …
+pub fn exposed(text: &str) -> Checked<Vec<String>> {
+    let (ports, protocol) =
+        exposed_range(text).map_err(|why| format!("invalid port `{text}`: {why}; write CONTAINER[/PROTOCOL]"))?;
+    Ok(ports.map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// The address, the host's and the container's part; any but the last may be empty.
+fn sides(text: &str) -> (&str, &str, &str) {
+    let (rest, inside) = text.rsplit_once(':').unwrap_or(("", text));
+    let (address, outside) = match rest.rsplit_once(':') {
+        // `[::1]:80`: an address and no port of the host.
+        _ if rest.ends_with(']') => (rest, ""),
+        Some(parts) => parts,
+        None => ("", rest),
+    };
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    (bare, outside, inside)
+}
+
+fn exposed_range(text: &str) -> Checked<(std::ops::RangeInclusive<u16>, String)> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err("the protocol is tcp, udp or sctp".to_owned());
     }
-    Ok(())
+    let ports = range(ports).ok_or("invalid containerPort: ports are numbers from 1 to 65535")?;
+    Ok((ports, protocol))
 }
 
 /// `8000` or `8000-8010`.
@@ -157,6 +184,8 @@ mod tests {
         assert_eq!(published("127.0.0.1::80"), ["127.0.0.1::80/tcp"]);
         assert_eq!(published("[::1]:8080:80"), ["::1:8080:80/tcp"]);
         assert_eq!(published("8000-8001:80-81"), [":8000:80/tcp", ":8001:81/tcp"]);
+        assert_eq!(published("8000-9000:80"), [":8000-9000:80/tcp"]);
+        assert_eq!(exposed("90-91/udp"), Ok(vec!["90/udp".into(), "91/udp".into()]));
         for wrong in ["", "0", "80:", "x:80", "70000", "1-2:3", "80/icmp", "a.b:80:80"] {
             assert!(publish(wrong, &mut PortMap::new()).is_err(), "{wrong}");
         }

@@ -13,6 +13,7 @@ use super::run::{foreground, status};
 use super::terminal::attach::{End, Wanted, pass};
 use super::terminal::raw::Mode;
 use super::terminal::signals::Proxy;
+use super::terminal::size;
 
 /// Join this terminal to a container that runs
 #[derive(Debug, clap::Args)]
@@ -88,13 +89,16 @@ pub async fn attach(
     let keys = keys::keys(wish.detach_keys.unwrap_or(keys::DEFAULT)).map_err(anyhow::Error::msg)?;
     let mode = if tty && input { Mode::raw()? } else { None };
     start(id).await?;
+    let resize = Target::container(id, "resize");
+    if tty && wish.started {
+        size::nudge(&context.client, &resize).await;
+    }
     let process = async {
         match pass(stream, Wanted { input, output: true, tty, keys }).await? {
             End::Detached => anyhow::bail!("read escape sequence"),
             End::Closed => client::read::<ContainerWaitResponse>(wait).await.map(|ended| status(&ended)),
         }
     };
-    let resize = Target::container(id, "resize");
     let code = foreground(context, &resize, tty, proxy.as_mut().map(|proxy| (proxy, id)), process).await;
     drop(mode);
     code.map(ExitCode::from)

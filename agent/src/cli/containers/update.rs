@@ -8,19 +8,20 @@ use super::Context;
 use super::client::Target;
 use super::common::each;
 use super::parse::{restart, size};
+use crate::containers::words;
 
 /// Change the limits and the restart policy of containers, also of those that run
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  keelctl update --memory 1g --restart always web")]
 pub struct Args {
     /// At most this much memory: 512m, 2g
-    #[arg(short, long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(short, long, value_name = "BYTES", value_parser = words::size)]
     memory: Option<i64>,
     /// Memory and swap together; -1 for unlimited swap
     #[arg(long, value_name = "BYTES", value_parser = size::bytes_or_unlimited)]
     memory_swap: Option<i64>,
     /// Memory that is left to it when the host runs short
-    #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = words::size)]
     memory_reservation: Option<i64>,
     /// At most so many processors: 0.5, 2
     #[arg(long, value_name = "NUMBER", value_parser = size::cpus)]

@@ -13,6 +13,7 @@ use super::Context;
 use super::client::Target;
 use super::common::told;
 use super::terminal::raw::Mode;
+use crate::containers::images::auth::normal;
 
 /// Keep the credentials for a registry
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub struct LogoutArgs {
 
 /// Runs `login`.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
-    let server = auth::registry(&args.server);
+    let server = normal(&args.server);
     let username = match args.username {
         Some(username) => username,
         None => ask("Username: ", true)?,
@@ -78,7 +79,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
 
 /// Runs `logout`.
 pub fn logout(args: LogoutArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let server = auth::registry(&args.server);
+    let server = normal(&args.server);
     let known = auth::forget(&server)?;
     let text =
         if known { format!("Removing login credentials for {server}") } else { format!("Not logged in to {server}") };

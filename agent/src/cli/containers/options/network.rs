@@ -2,23 +2,26 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig};
+use bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig, PortMap,
+};
 
-use super::super::parse::{hosts, ports};
+use super::super::parse::hosts;
 use super::{some, usage};
+use crate::containers::words;
 
 /// The network of a container.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub struct Network {
     /// Publish a port, or a range of ports, on the host
-    #[arg(short, long, value_name = "[[IP:]HOST:]PORT[/PROTO]", value_parser = |text: &str| ports::publish(text).map(|_| text.to_owned()))]
+    #[arg(short, long, value_name = "[[IP:]HOST:]PORT[/PROTO]", value_parser = |text: &str| words::published(text).map(|_| text.to_owned()))]
     publish: Vec<String>,
     /// Publish every exposed port on a port that is free
     #[arg(short = 'P', long)]
     publish_all: bool,
     /// Say that the container listens on a port
-    #[arg(long, value_name = "PORT[/PROTO]", value_parser = |text: &str| ports::expose(text).map(|_| text.to_owned()))]
+    #[arg(long, value_name = "PORT[/PROTO]", value_parser = |text: &str| words::exposed(text).map(|_| text.to_owned()))]
     expose: Vec<String>,
     /// Give the container the address and variables of another one
     #[arg(long, value_name = "NAME[:ALIAS]", value_parser = hosts::link)]
@@ -60,11 +63,11 @@ impl Network {
     pub fn apply(self, body: &mut ContainerCreateBody, host: &mut HostConfig) -> anyhow::Result<()> {
         let mut published = Vec::new();
         for text in &self.publish {
-            published.extend(ports::publish(text).map_err(usage)?);
+            published.extend(words::published(text).map_err(usage)?);
         }
         let mut exposed: Vec<String> = published.iter().map(|(port, _)| port.clone()).collect();
         for text in &self.expose {
-            exposed.extend(ports::expose(text).map_err(usage)?);
+            exposed.extend(words::exposed(text).map_err(usage)?);
         }
         exposed.sort();
         exposed.dedup();
@@ -73,7 +76,7 @@ impl Network {
         body.domainname = self.domainname;
         let mode = self.network.unwrap_or_else(|| "default".to_owned());
         body.networking_config = endpoint(&mode, self.network_alias, self.ip, self.mac_address);
-        host.port_bindings = (!published.is_empty()).then(|| ports::map(published));
+        host.port_bindings = (!published.is_empty()).then(|| port_map(published));
         host.publish_all_ports = self.publish_all.then_some(true);
         host.links = some(self.link);
         host.network_mode = Some(mode);
@@ -93,4 +96,13 @@ fn endpoint(mode: &str, aliases: Vec<String>, ip: Option<String>, mac: Option<St
     let settings =
         EndpointSettings { aliases: some(aliases), ipam_config: ipam, mac_address: mac, ..EndpointSettings::default() };
     Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(mode.to_owned(), settings)])) })
+}
+
+/// The mappings by container port.
+fn port_map(published: Vec<words::Published>) -> PortMap {
+    let mut map = PortMap::new();
+    for (port, binding) in published {
+        map.entry(port).or_default().get_or_insert_default().push(binding);
+    }
+    map
 }

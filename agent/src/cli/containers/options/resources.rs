@@ -4,19 +4,20 @@ use bollard::models::{HostConfig, ResourcesUlimits};
 
 use super::super::parse::{size, ulimit};
 use super::some;
+use crate::containers::words;
 
 /// Limits of a container.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Resources {
     /// At most this much memory: 512m, 2g
-    #[arg(short, long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(short, long, value_name = "BYTES", value_parser = words::size)]
     memory: Option<i64>,
     /// Memory and swap together; -1 for unlimited swap
     #[arg(long, value_name = "BYTES", value_parser = size::bytes_or_unlimited)]
     memory_swap: Option<i64>,
     /// Memory that is left to it when the host runs short
-    #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = words::size)]
     memory_reservation: Option<i64>,
     /// At most so many processors: 0.5, 2
     #[arg(long, value_name = "NUMBER", value_parser = size::cpus, conflicts_with_all = ["cpu_period", "cpu_quota"])]

@@ -3,9 +3,10 @@
 use bollard::models::{ContainerCreateBody, DeviceMapping, HostConfig, Mount};
 
 use super::super::parse::environment;
+use super::super::parse::mount;
 use super::super::parse::volume::{Volume, volume};
-use super::super::parse::{device, mount, size};
 use super::{some, usage};
+use crate::containers::words;
 
 /// Files of a container.
 #[derive(Debug, clap::Args)]
@@ -27,10 +28,10 @@ pub struct Storage {
     #[arg(long)]
     read_only: bool,
     /// The size of /dev/shm
-    #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = words::size)]
     shm_size: Option<i64>,
     /// Add a device of the host
-    #[arg(long, value_name = "HOST[:CONTAINER][:rwm]", value_parser = device::device)]
+    #[arg(long, value_name = "HOST[:CONTAINER][:rwm]", value_parser = words::device)]
     device: Vec<DeviceMapping>,
     /// Allow a kind of device: `c 1:3 rwm`
     #[arg(long, value_name = "RULE")]

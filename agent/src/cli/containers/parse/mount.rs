@@ -7,7 +7,7 @@ use bollard::models::{
     MountVolumeOptions, MountVolumeOptionsDriverConfig,
 };
 
-use super::size;
+use crate::containers::words;
 
 /// One mount.
 pub fn mount(text: &str) -> Result<Mount, String> {
@@ -41,7 +41,7 @@ pub fn mount(text: &str) -> Result<Mount, String> {
                 driver(&mut volume).options.get_or_insert_with(HashMap::new).insert(key.to_owned(), value.to_owned());
             }
             "tmpfs-size" => {
-                let bytes = size::bytes(wanted()?)
+                let bytes = words::size(wanted()?)
                     .map_err(|_| format!("invalid value for {key}: {}", value.unwrap_or_default()))?;
                 tmpfs.get_or_insert_default().size_bytes = Some(bytes);
             }
