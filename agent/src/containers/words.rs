@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(published("8000-8001:80-81"), [":8000:80/tcp", ":8001:81/tcp"]);
         assert_eq!(published("8000-9000:80"), [":8000-9000:80/tcp"]);
         assert_eq!(exposed("90-91/udp"), Ok(vec!["90/udp".into(), "91/udp".into()]));
-        for wrong in ["", "0", "80:", "x:80", "70000", "1-2:3", "80/icmp", "a.b:80:80"] {
+        for wrong in ["", "0", "80:", "x:80", "70000", "1-2:3-5", "80/icmp", "a.b:80:80"] {
             assert!(publish(wrong, &mut PortMap::new()).is_err(), "{wrong}");
         }
     }
