@@ -14,6 +14,7 @@ mod content;
 mod details;
 mod fault;
 mod fetch;
+mod grammar;
 mod hosts;
 mod lease;
 mod list;

@@ -2,6 +2,7 @@
 
 use oci_spec::distribution::Reference;
 
+use super::grammar;
 use crate::containers::error::{Error, Result};
 
 /// The name, before the digest, of an image that lost its last tag.
@@ -41,34 +42,24 @@ fn is_hex(text: &str) -> bool {
 
 /// The parts of a name, with Docker's defaults: registry docker.io, library/, tag latest.
 pub fn parse(text: &str) -> Result<Reference> {
-    let invalid = || Error::Invalid("invalid reference format".to_owned());
     if text.len() == 64 && is_hex(text) {
         return Err(Error::Invalid(format!(
             "invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
         )));
     }
-    if text.starts_with("sha256:") {
-        return Err(invalid());
+    let invalid = || Error::Invalid("invalid reference format".to_owned());
+    let parts = grammar::split(text).ok_or_else(invalid)?;
+    if let Some(why) = parts.wrong() {
+        return Err(Error::Invalid(format!("invalid reference format{why}")));
     }
-    text.parse::<Reference>().map_err(|_| {
-        let lower = text.to_lowercase().parse::<Reference>();
-        match lower {
-            Ok(_) => Error::Invalid(format!(
-                "invalid reference format: repository name ({}) must be lowercase",
-                repository_as_written(text)
-            )),
-            Err(_) => invalid(),
+    let (registry, repository) = (parts.registry.to_owned(), parts.repository.into_owned());
+    Ok(match (parts.tag, parts.digest) {
+        (Some(tag), Some(digest)) => {
+            Reference::with_tag_and_digest(registry, repository, tag.to_owned(), digest.to_owned())
         }
+        (None, Some(digest)) => Reference::with_digest(registry, repository, digest.to_owned()),
+        (tag, None) => Reference::with_tag(registry, repository, tag.unwrap_or("latest").to_owned()),
     })
-}
-
-fn repository_as_written(text: &str) -> String {
-    let name = text.split('@').next().unwrap_or(text);
-    let name = match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => name,
-    };
-    if name.contains('/') { name.to_owned() } else { format!("library/{name}") }
 }
 
 /// The whole name, with a tag or a digest: with both, the digest alone decides what is meant.
@@ -174,6 +165,10 @@ mod tests {
     fn what_is_no_name_is_refused_in_dockers_words() {
         let message = |text: &str| parse(text).unwrap_err().to_string();
         assert_eq!(message("BusyBox"), "invalid reference format: repository name (library/BusyBox) must be lowercase");
+        assert_eq!(
+            message("r.example/Box:1"),
+            "invalid reference format: repository name (r.example/Box) must be lowercase"
+        );
         assert_eq!(message("a b"), "invalid reference format");
         assert_eq!(message(""), "invalid reference format");
         assert!(message(&DIGEST[7..]).contains("64-byte hexadecimal"));
