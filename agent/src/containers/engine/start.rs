@@ -74,10 +74,13 @@ impl Engine {
     /// Takes away what a run of a container needed: its task, its network, its streams.
     pub(super) async fn bring_down(&self, container: &Container) {
         let id = container.id();
-        if let Err(error) = self.end_task(id).await {
-            tracing::warn!(id, "cannot remove the task: {error}");
-        }
-        let (released, ()) = tokio::join!(self.network.release(id), self.streams.finish(id));
+        let ended = async {
+            if let Err(error) = self.end_task(id).await {
+                tracing::warn!(id, "cannot remove the task: {error}");
+            }
+            self.streams.finish(id).await;
+        };
+        let (released, ()) = tokio::join!(self.network.release(id), ended);
         if let Err(error) = released {
             tracing::warn!(id, "cannot let go of the network: {error}");
         }
