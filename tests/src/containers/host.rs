@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use keelson_common::command::CommandExt;
 
+use super::manager::ServiceManager;
 use super::{Namespace, Process, TestImage, leaks, need};
 use crate::keelson::{Run, finish};
 use crate::paths;
@@ -36,6 +37,7 @@ pub struct ContainerHost {
     setup: Setup,
     namespace: Namespace,
     containerd: Process,
+    manager: ServiceManager,
     daemon: Process,
 }
 
@@ -68,9 +70,10 @@ impl ContainerHost {
             Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.join("lib")).run()?;
         }
         let containerd = start_containerd(&folder, &namespace)?;
+        let manager = ServiceManager::start(&folder.join("notify.sock"))?;
         let daemon = start_daemon(&folder, &namespace, &setup)?;
         std::mem::forget(teardown);
-        Ok(Self { folder, setup, namespace, containerd, daemon })
+        Ok(Self { folder, setup, namespace, containerd, manager, daemon })
     }
 
     /// The folder that everything of this host is below: `lib` and `run` are keeld's, `containerd` is
@@ -94,7 +97,12 @@ impl ContainerHost {
         &self.daemon
     }
 
-    /// The cgroup of its containers.
+    /// The service manager, which holds descriptors for keeld.
+    pub fn manager(&self) -> &ServiceManager {
+        &self.manager
+    }
+
+    /// The cgroup of its containers, without the `.slice` that it has where systemd runs.
     pub fn cgroup(&self) -> String {
         cgroup(&self.folder)
     }
@@ -272,9 +280,9 @@ fn name(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// What it calls the cgroup of its containers: a slice, for where systemd runs.
+/// What it calls the cgroup of its containers. In the name of a slice, `-` would be a folder.
 fn cgroup(folder: &Path) -> String {
-    format!("{}.slice", name(folder).replace('-', ""))
+    name(folder).replace('-', "_")
 }
 
 /// Where the shim keeps the state of runc.
@@ -312,7 +320,7 @@ fn start_containerd(folder: &Path, namespace: &Namespace) -> Result<Process> {
 fn start_daemon(folder: &Path, namespace: &Namespace, setup: &Setup) -> Result<Process> {
     let socket = folder.join("containers.sock");
     let mut command = namespace.command(paths::program("keeld")?);
-    command.args(["containers", "--runtime", "runc", "--cgroup", &cgroup(folder)]);
+    command.args(["containers", "--runtime", "runc", "--cgroup", &format!("{}.slice", cgroup(folder))]);
     // The shim keeps the state of runc below /run/containerd/runc/NAMESPACE, wherever containerd is.
     command.args(["--namespace", &name(folder), "--containerd"]);
     command.arg(containerd_socket(folder)).arg("--socket").arg(&socket);
@@ -321,7 +329,7 @@ fn start_daemon(folder: &Path, namespace: &Namespace, setup: &Setup) -> Result<P
     {
         command.arg(option).arg(folder.join(part));
     }
-    command.args(&setup.options);
+    command.args(&setup.options).env("NOTIFY_SOCKET", folder.join("notify.sock"));
     let mut daemon = Process::start(&mut command, &folder.join("keeld.log"))?;
     daemon.wait_ready(START, || UnixStream::connect(&socket).is_ok()).context("keeld did not start")?;
     Ok(daemon)

@@ -26,7 +26,8 @@ fn found(host: &ContainerHost) -> Vec<String> {
     let (folder, cgroup) = (host.folder(), host.cgroup());
     let processes = processes(folder, &cgroup).into_iter().filter(Found::of_container);
     let mounts = mounts(folder).into_iter().filter(|path| *path != host.root());
-    let cgroups = cgroups(&cgroup).into_iter().filter(|path| !path.ends_with(&cgroup));
+    let cgroups =
+        cgroups(&cgroup).into_iter().filter(|path| path.file_stem().is_none_or(|name| name != cgroup.as_str()));
     let mut left: Vec<String> = processes.map(|found| found.to_string()).collect();
     left.extend(mounts.map(|path| format!("mount {}", path.display())));
     left.extend(cgroups.map(|path| format!("cgroup {}", path.display())));
@@ -34,6 +35,7 @@ fn found(host: &ContainerHost) -> Vec<String> {
     left.extend(rules(host.namespace()));
     left.extend(in_containerd(host));
     left.extend(folders(folder));
+    left.extend(host.manager().held().iter().map(|name| format!("descriptors of {name}")));
     left
 }
 
@@ -65,7 +67,8 @@ fn processes(folder: &Path, cgroup: &str) -> Vec<Found> {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let command = fs::read(entry.path().join("cmdline")).ok()?;
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        let in_cgroup = fs::read_to_string(entry.path().join("cgroup")).ok()?.contains(cgroup);
+        let cgroups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
+        let in_cgroup = cgroups.split(['/', '\n']).any(|part| part.strip_suffix(".slice").unwrap_or(part) == cgroup);
         (in_cgroup || command.contains(&folder)).then_some(Found { pid, command, in_cgroup })
     })
     .collect()
@@ -87,6 +90,7 @@ fn cgroups(cgroup: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for hierarchy in hierarchies.chain([top.to_owned()]) {
         below(&hierarchy.join(cgroup), &mut found);
+        below(&hierarchy.join(format!("{cgroup}.slice")), &mut found);
     }
     found
 }

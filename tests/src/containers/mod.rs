@@ -19,12 +19,14 @@
 mod host;
 mod image;
 mod leaks;
+mod manager;
 mod namespace;
 mod process;
 mod registry;
 
 pub use host::{ContainerHost, Setup};
 pub use image::TestImage;
+pub use manager::ServiceManager;
 pub use namespace::Namespace;
 pub use process::Process;
 pub use registry::{Registry, RegistryKind};

@@ -116,17 +116,26 @@ fn daemons_and_links(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
+/// The pid of a running container's first process.
+fn pid(guest: &mut Guest, name: &str) -> Result<u64> {
+    let text = guest.sh(&format!("keelctl inspect {name}"))?;
+    let document: serde_json::Value = serde_json::from_str(&text)?;
+    let pid = document[0]["State"]["Pid"].as_u64().unwrap_or(0);
+    ensure!(pid > 0, "{name} does not run: {text}");
+    Ok(pid)
+}
+
 /// systemd starts keeld again; the container has not noticed.
 fn keeld_is_killed(guest: &mut Guest) -> Result<()> {
     guest.sh(
         "keelctl run -d --name chatty busybox sh -c 'i=0; while true; do echo $i; i=$((i+1)); usleep 20000; done'",
     )?;
-    let pid = guest.sh("keelctl inspect --format '{{.State.Pid}}' chatty")?;
+    let pid = pid(guest, "chatty")?;
     for _ in 0..3 {
         guest.sh("sleep 2; systemctl kill --signal=KILL keelson-containers; sleep 3")?;
     }
     guest.sh("for i in $(seq 60); do systemctl is-active -q keelson-containers && break; sleep 1; done; keelctl ps")?;
-    ensure!(guest.sh("keelctl inspect --format '{{.State.Pid}}' chatty")? == pid, "the container was restarted");
+    ensure!(self::pid(guest, "chatty")? == pid, "the container was restarted");
     guest.sh("keelctl stop -t 0 chatty && test $(keelctl wait chatty) = 137")?;
     guest.sh("keelctl logs chatty > /tmp/log && seq 0 $(($(wc -l < /tmp/log) - 1)) | cmp - /tmp/log && rm /tmp/log")?;
     guest.sh("keelctl rm chatty").map(drop)
@@ -135,7 +144,8 @@ fn keeld_is_killed(guest: &mut Guest) -> Result<()> {
 /// Containers have a slice of their own, with limits; one that takes all memory dies alone.
 fn the_host_stays_its_own_master(guest: &mut Guest) -> Result<()> {
     guest.sh("keelctl run -d --name small --memory 64m --cpus 0.5 --pids-limit 20 busybox sleep 1000")?;
-    let cgroup = guest.sh("cat /proc/$(keelctl inspect --format '{{.State.Pid}}' small)/cgroup")?;
+    let pid = pid(guest, "small")?;
+    let cgroup = guest.sh(&format!("cat /proc/{pid}/cgroup"))?;
     ensure!(cgroup.contains("/keelson.slice/"), "{cgroup}");
     let path = format!("/sys/fs/cgroup{}", cgroup.trim().trim_start_matches("0::"));
     let limits = guest.sh(&format!("cat {path}/memory.max {path}/pids.max {path}/cpu.max"))?;

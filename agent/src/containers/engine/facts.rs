@@ -42,7 +42,7 @@ impl Engine {
         if !matches!(mode, Mode::Container(_)) {
             files::write(&files, &self.files_request(&record, &mode, &attached, &linked))?;
         }
-        let capabilities = spec::capabilities(&record, self.known_capabilities)?;
+        let capabilities = spec::capabilities(&record, self.host_capabilities)?;
         let (ipc, shm) = self.ipc(&record)?;
         let privileged = record.host.privileged.unwrap_or(false);
         let devices = if privileged {
@@ -82,12 +82,7 @@ impl Engine {
         self.streams.pump(&record.id, record.host.log_config.as_ref())?;
         // containerd takes an empty path for none.
         let text = |path: Option<PathBuf>| path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Io {
-            stdin: text(fifos.stdin),
-            stdout: text(fifos.stdout),
-            stderr: text(fifos.stderr),
-            terminal,
-        })
+        Ok(Io { stdin: text(fifos.stdin), stdout: text(fifos.stdout), stderr: text(fifos.stderr), terminal })
     }
 
     /// Its network mode, the container that it may name found.

@@ -87,7 +87,7 @@ pub struct Engine {
     cgroups: spec::Cgroups,
     unified: bool,
     kernel: String,
-    known_capabilities: usize,
+    host_capabilities: u64,
     profile: OnceLock<spec::seccomp::Profile>,
     registry: Mutex<Registry>,
 }
@@ -111,7 +111,7 @@ impl Engine {
             namespace: options.namespace.clone(),
             unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            known_capabilities: known_capabilities(),
+            host_capabilities: host_capabilities(),
             profile: OnceLock::new(),
             registry: Mutex::default(),
             paths,
@@ -155,10 +155,12 @@ impl Engine {
     }
 }
 
-/// How many capabilities this kernel knows.
-fn known_capabilities() -> usize {
-    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
-    last.ok().and_then(|text| text.trim().parse::<usize>().ok()).map_or(usize::MAX, |last| last + 1)
+/// The capabilities there are on this host, a bit each: what its first process may have. A host that
+/// is itself confined has fewer than its kernel knows, and this daemon fewer than the host.
+fn host_capabilities() -> u64 {
+    let status = std::fs::read_to_string("/proc/1/status").unwrap_or_default();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    bounding.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 impl Users for Engine {

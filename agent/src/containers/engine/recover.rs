@@ -55,6 +55,7 @@ impl Engine {
     pub async fn recover(self: &Arc<Self>) -> Result<()> {
         let stream = self.connect().await;
         self.load()?;
+        self.read_out().await;
         self.reconcile().await;
         self.sweep().await;
         self.start_wanted();
@@ -119,12 +120,26 @@ impl Engine {
                 self.take_up(container);
             }
             Step::Settle(exit) => self.settle(container, exit).await,
-            Step::Clear => self.bring_down(container).await,
+            Step::Clear => {
+                self.take_up(container);
+                self.bring_down(container).await;
+            }
             Step::Remove => {
                 self.bring_down(container).await;
                 if let Err(error) = self.remove_in_turn(container, false).await {
                     tracing::warn!(id, "cannot remove: {error}");
                 }
+            }
+        }
+    }
+
+    /// Writes what containers said that had ended, but whose output was not read to its end.
+    async fn read_out(&self) {
+        let waiting = |container: &Arc<Container>| self.streams.waiting().iter().any(|id| id == container.id());
+        for container in self.all().into_iter().filter(waiting) {
+            if !container.state().status.alive() {
+                self.take_up(&container);
+                self.streams.finish(container.id()).await;
             }
         }
     }

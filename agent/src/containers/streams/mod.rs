@@ -17,6 +17,7 @@ mod folder;
 mod follow;
 pub mod frame;
 mod input;
+mod keep;
 mod limits;
 pub mod lines;
 pub mod logs;
@@ -55,6 +56,7 @@ const ASIDE: &str = "gone";
 pub struct Streams {
     paths: Paths,
     pumps: Pumps,
+    waiting: Vec<String>,
     channels: Mutex<HashMap<String, Arc<Channel>>>,
 }
 
@@ -65,8 +67,11 @@ impl Streams {
         for folder in [paths.root(), paths.run()] {
             std::fs::remove_dir_all(folder.join(ASIDE)).ok();
         }
+        let (waiting, ownerless): (Vec<_>, Vec<_>) =
+            keep::handed_over().into_iter().partition(|id| paths.container(id).exists());
+        ownerless.iter().for_each(|id| keep::forget(id));
         let pumps = Pumps::start().map_err(|error| Error::failed("start the thread that writes logs", error))?;
-        Ok(Self { paths, pumps, channels: Mutex::default() })
+        Ok(Self { paths, pumps, waiting, channels: Mutex::default() })
     }
 
     /// Makes the FIFOs of container `id`, or of a further `process` in it, for the task that is about
@@ -91,6 +96,7 @@ impl Streams {
             for (slot, stream) in fifos.iter_mut().zip(record::Stream::ALL) {
                 *slot = fifo::open_to_read(&dir.join(stream.name()))?;
             }
+            keep::keep(id, &fifos);
             let log = match driver {
                 Driver::Kept(_) => self.kept(id),
                 Driver::None => self.fifos(id, None).join("log"),
@@ -100,6 +106,11 @@ impl Streams {
             self.pumps.add(writer, fifos, channel.clone())
         };
         work().map_err(|error| Error::failed(format!("write the log of container {id}"), error))
+    }
+
+    /// The containers whose output a daemon before this one may not have read to its end.
+    pub fn waiting(&self) -> &[String] {
+        &self.waiting
     }
 
     /// What `config` asks for; wrong options are refused when a container is made.
@@ -114,6 +125,7 @@ impl Streams {
         let channel = self.lock().get(id).cloned();
         if let Some(channel) = channel {
             channel.finish().await;
+            keep::forget(id);
         }
     }
 

@@ -71,12 +71,12 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// The capabilities of a container: of the `known` of this kernel (their number), all when it is
+/// The capabilities of a container: of those that are `there` on the host, a bit each, all when it is
 /// privileged.
-pub fn decide(add: &[String], drop: &[String], privileged: bool, known: usize) -> Result<HashSet<Capability>> {
+pub fn decide(add: &[String], drop: &[String], privileged: bool, there: u64) -> Result<HashSet<Capability>> {
     let add = parse(add, "add")?;
     let drop = parse(drop, "drop")?;
-    let every = || NAMES.iter().take(known).filter_map(|name| one(name));
+    let every = || NAMES.iter().enumerate().filter(|(bit, _)| there >> bit & 1 == 1).filter_map(|(_, name)| one(name));
     if privileged {
         return Ok(every().collect());
     }
@@ -120,7 +120,7 @@ mod tests {
 
     fn set(add: &[&str], drop: &[&str], privileged: bool) -> HashSet<Capability> {
         let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        decide(&strings(add), &strings(drop), privileged, NAMES.len()).unwrap()
+        decide(&strings(add), &strings(drop), privileged, u64::MAX).unwrap()
     }
 
     #[test]
@@ -139,12 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_knows_only_so_many() {
-        assert_eq!(decide(&[], &[], true, 38).unwrap().len(), 38);
+    fn a_host_may_have_fewer() {
+        assert_eq!(decide(&[], &[], true, (1 << 38) - 1).unwrap().len(), 38);
+        assert_eq!(decide(&["ALL".to_owned()], &[], false, 0b1).unwrap(), HashSet::from([Capability::Chown]));
     }
 
     #[test]
     fn unknown_names_are_refused() {
-        assert!(decide(&["FLY".to_owned()], &[], false, 41).is_err());
+        assert!(decide(&["FLY".to_owned()], &[], false, u64::MAX).is_err());
     }
 }

@@ -124,11 +124,11 @@ impl Security {
     }
 }
 
-/// The capabilities of a container on a kernel that knows so many.
-pub fn capabilities(record: &Record, known: usize) -> Result<HashSet<Capability>> {
+/// The capabilities of a container on a host that has these, a bit each.
+pub fn capabilities(record: &Record, there: u64) -> Result<HashSet<Capability>> {
     let host = &record.host;
     let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-    caps::decide(&list(&host.cap_add), &list(&host.cap_drop), host.privileged.unwrap_or(false), known)
+    caps::decide(&list(&host.cap_add), &list(&host.cap_drop), host.privileged.unwrap_or(false), there)
 }
 
 /// The spec of a container.
