@@ -59,9 +59,8 @@ fn absent(error: io::Error) -> io::Result<()> {
 /// Where an entry goes: its path without its first part, below `root`, and through no link.
 fn inside(entry: &Path, root: &Path) -> anyhow::Result<PathBuf> {
     let mut path = root.to_owned();
-    let parts: Vec<Component> = entry.components().filter(|part| *part != Component::CurDir).collect();
-    let below = parts.get(1..).unwrap_or_default();
-    for (index, part) in below.iter().enumerate() {
+    // What is in a folder comes below `.`, and the folder itself below its name.
+    for (index, part) in entry.components().skip(1).enumerate() {
         let Component::Normal(name) = part else { anyhow::bail!("{} leads out of the archive", entry.display()) };
         if index > 0 && path.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
             anyhow::bail!("{} leads through a link", entry.display());
@@ -109,6 +108,14 @@ mod tests {
         assert_eq!(fs::read_to_string(root.join("hard")).unwrap(), "text");
         assert_eq!(fs::read_to_string(root.join("soft")).unwrap(), "text");
         assert!(fs::metadata(root.join("sub")).unwrap().permissions().readonly());
+    }
+
+    #[test]
+    fn the_contents_of_a_folder_have_no_name_before_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let tar = archive(&[("./", EntryType::Directory, ""), ("./f", EntryType::Regular, "text")]);
+        assert_eq!(extract(tar.as_slice(), folder.path(), false).unwrap(), 4);
+        assert_eq!(fs::read_to_string(folder.path().join("f")).unwrap(), "text");
     }
 
     #[test]
