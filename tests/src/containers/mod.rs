@@ -23,6 +23,7 @@ mod manager;
 mod namespace;
 mod process;
 mod registry;
+mod terminal;
 
 pub use host::{ContainerHost, Setup};
 pub use image::TestImage;
@@ -30,6 +31,7 @@ pub use manager::ServiceManager;
 pub use namespace::Namespace;
 pub use process::Process;
 pub use registry::{Registry, RegistryKind};
+pub use terminal::Terminal;
 
 use anyhow::{Context, Result};
 

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use hyper::Method;
-use oci_spec::distribution::Reference;
 use serde_json::json;
 
 use super::Context;
@@ -12,6 +11,7 @@ use super::common::told;
 use super::format::name;
 use super::login::auth;
 use super::terminal::progress::{self, Progress};
+use crate::containers::images::reference;
 
 pub use super::terminal::progress::Show;
 
@@ -96,5 +96,5 @@ async fn stream(
 
 /// The name with what is left out: `docker.io/library/debian:latest`.
 fn whole(image: &str) -> String {
-    image.parse::<Reference>().map_or_else(|_| image.to_owned(), |reference| reference.whole())
+    reference::whole(image).unwrap_or_else(|_| image.to_owned())
 }

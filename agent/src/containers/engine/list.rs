@@ -104,10 +104,13 @@ impl Engine {
     }
 }
 
+/// The words, those of the arguments that hold spaces in quotes.
 fn command(record: &Record) -> String {
-    let words: Vec<&str> =
-        record.config.entrypoint.iter().chain(&record.config.cmd).flatten().map(String::as_str).collect();
-    words.join(" ")
+    let words = record.config.entrypoint.iter().chain(&record.config.cmd).flatten();
+    let quoted = |(index, word): (usize, &String)| {
+        if index > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    };
+    words.enumerate().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 fn word(status: Status) -> ContainerSummaryStateEnum {

@@ -146,12 +146,14 @@ mod tests {
             ..ImageSummary::default()
         };
         let of = |digests| {
-            let rows = rows(&image, digests).into_iter();
-            rows.map(|row| [row.repository, row.tag, row.digest].join(" ")).collect::<Vec<_>>()
+            rows(&image, digests)
+                .into_iter()
+                .map(|row| [row.repository, row.tag, row.digest].join(" "))
+                .collect::<Vec<_>>()
         };
         assert_eq!(of(true), ["a 1 sha256:1", "a 2 sha256:1", "b <none> sha256:2"]);
         assert_eq!(of(false), ["a 1 <none>", "a 2 <none>", "b <none> sha256:2"]);
         let nameless = ImageSummary::default();
-        assert_eq!(super::rows(&nameless, false).len(), 1);
+        assert_eq!(rows(&nameless, false).len(), 1);
     }
 }
