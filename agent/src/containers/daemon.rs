@@ -83,8 +83,18 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let listener = listen(&app.options.socket)?;
     libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Ready]).ok();
     tracing::info!(socket = %app.options.socket.display(), "serving");
-    tokio::spawn(app.declared.clone().run());
+    tokio::spawn(declared(app.clone()));
     http::serve(listener, app, stopped()?).await
+}
+
+/// Takes in the images that the operating system brings, then looks after what is declared.
+async fn declared(app: Arc<App>) {
+    match app.images.import_baked(&app.options.baked).await {
+        Ok(names) if names.is_empty() => {}
+        Ok(names) => tracing::info!(?names, "took in the images of the operating system"),
+        Err(error) => tracing::error!("cannot take in the images of the operating system: {error}"),
+    }
+    app.declared.clone().run().await;
 }
 
 /// Binds the socket: for root and, through its group, for who may use containers.

@@ -20,6 +20,7 @@ pub mod engine;
 pub mod error;
 pub mod events;
 pub mod filters;
+pub mod health;
 pub mod http;
 pub mod images;
 pub mod network;

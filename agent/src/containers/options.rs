@@ -51,6 +51,9 @@ pub struct Options {
     /// The cgroup below which containers live: a slice where systemd runs
     #[arg(long, value_name = "NAME", default_value = "keelson.slice")]
     pub cgroup: String,
+    /// Images that are part of the operating system: an OCI layout
+    #[arg(long, value_name = "DIR", default_value = "/usr/lib/keelson/images")]
+    pub baked: PathBuf,
     /// Where containers are declared
     #[arg(long, value_name = "DIR", default_value = "/etc/keelson/containers.d")]
     pub declarations: PathBuf,

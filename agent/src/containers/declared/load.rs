@@ -11,16 +11,20 @@ use keelson_common::strict::{Problem, Source};
 use super::format;
 use super::model::{Broken, Declared, File};
 
+/// Where operators declare containers.
+const OPERATOR: &str = "/etc/keelson/containers.d";
+
 /// The folders, the one that counts most last.
 #[derive(Debug, Clone)]
 pub struct Folders(Vec<PathBuf>);
 
 impl Folders {
-    /// `operator`, and below it what a boot and the operating system bring.
+    /// `operator`, and below the usual one what a boot and the operating system bring.
     pub fn new(operator: &Path) -> Self {
-        let mut all = vec![PathBuf::from("/usr/lib/keelson/containers.d"), "/run/keelson/containers.d".into()];
-        all.push(operator.to_owned());
-        Self(all)
+        if operator != Path::new(OPERATOR) {
+            return Self(vec![operator.to_owned()]);
+        }
+        Self(["/usr/lib/keelson/containers.d", "/run/keelson/containers.d", OPERATOR].map(PathBuf::from).into())
     }
 
     /// Only these, the one that counts most last.

@@ -182,7 +182,7 @@ async fn label_down(lease: &Lease, entry: &Descriptor) -> Result<()> {
 }
 
 /// The name in an entry's annotations: containerd's is whole; OCI's may be no more than a tag.
-fn name_of(annotations: Option<&HashMap<String, String>>) -> Option<String> {
+pub(super) fn name_of(annotations: Option<&HashMap<String, String>>) -> Option<String> {
     let annotations = annotations?;
     let whole = annotations.get("io.containerd.image.name");
     let short = annotations.get("org.opencontainers.image.ref.name").filter(|name| name.contains([':', '/']));

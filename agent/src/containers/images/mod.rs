@@ -7,6 +7,7 @@
 
 mod archive;
 pub mod auth;
+mod baked;
 mod chain;
 pub mod changes;
 mod commit;

@@ -57,6 +57,15 @@ impl Images {
         self.put_name(Named { name: reference::dangling(digest), ..old.clone() }).await
     }
 
+    /// Gives a name these labels and no others.
+    pub(super) async fn set_labels(&self, name: &str, labels: HashMap<String, String>) -> Result<()> {
+        let image = Named { name: name.to_owned(), labels, ..Named::default() };
+        let update_mask = Some(prost_types::FieldMask { paths: vec!["labels".to_owned()] });
+        let request = UpdateImageRequest { image: Some(image), update_mask, source_date_epoch: None };
+        self.containerd.images().update(request).await?;
+        Ok(())
+    }
+
     /// Takes a name away; with `sync`, what nothing names any more is gone when this returns.
     pub(super) async fn remove_name(&self, name: &str, sync: bool) -> Result<()> {
         self.containerd.images().delete(DeleteImageRequest { name: name.to_owned(), sync, target: None }).await?;

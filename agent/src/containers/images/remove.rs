@@ -190,6 +190,10 @@ impl Images {
             let all = self.list_named().await?;
             let named = self.names_of(&all, &image.id).await;
             let Some(first) = named.first() else { continue };
+            // What the operating system brings, containers are declared to use.
+            if named.iter().any(|named| named.labels.contains_key(super::baked::LABEL)) {
+                continue;
+            }
             let details = self.details(digest_of(first)).await?;
             let gone = self.only_of(&all, &image.id, &details).await;
             space += unpack::size(&self.containerd, &self.snapshotter, &gone).await?;

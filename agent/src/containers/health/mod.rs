@@ -1,0 +1,3 @@
+//! Health checks of containers: Docker's HEALTHCHECK, run inside the container.
+
+pub mod decide;
