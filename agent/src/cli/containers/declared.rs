@@ -37,8 +37,11 @@ pub enum Verb {
 #[derive(Debug, clap::Args)]
 pub struct ApplyArgs {
     /// Show what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "update")]
     dry_run: bool,
+    /// Ask the registries for newer images now, of containers that follow a tag
+    #[arg(long)]
+    update: bool,
 }
 
 /// Arguments of `check`.
@@ -57,7 +60,8 @@ pub async fn run(verb: Verb, context: &Context) -> anyhow::Result<ExitCode> {
             shown(&report, context, &status(&report))
         }
         Verb::Apply(args) => {
-            let target = Target::new("/keelson/declared/apply").flag("dry_run", args.dry_run);
+            let target =
+                Target::new("/keelson/declared/apply").flag("dry_run", args.dry_run).flag("update", args.update);
             let report: Report = context.client.call(Method::POST, &target, Body::Empty).await?;
             shown(&report, context, &plan(&report))
         }

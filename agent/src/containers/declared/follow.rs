@@ -19,11 +19,12 @@ impl Reconciler {
         observed: &BTreeMap<String, Observed>,
     ) -> Result<()> {
         let mut next: Option<Millis> = None;
+        let asked = std::mem::take(&mut self.volatile().ask_now);
         for declaration in declared.containers() {
             let Some(update) = declaration.update.as_ref().filter(|_| declaration.enabled) else { continue };
             self.begin(declaration).await?;
             let memory = self.keep.all().remove(&declaration.name).unwrap_or_default();
-            match self.decided(declaration, update, &memory, observed) {
+            match self.decided(declaration, update, &memory, observed, asked) {
                 Decision::Nothing(Millis::MAX) => {}
                 Decision::Nothing(until) => next = Some(next.map_or(until, |next| next.min(until))),
                 Decision::Ask => self.ask(declaration, &memory.image),
@@ -50,6 +51,7 @@ impl Reconciler {
         update: &Update,
         memory: &Memory,
         observed: &BTreeMap<String, Observed>,
+        asked: bool,
     ) -> Decision {
         let failure = self.volatile().failures.get(&declaration.name).map(|failure| failure.why.clone());
         // What we stopped ourselves, or a shutdown did, says nothing of an image.
@@ -58,6 +60,7 @@ impl Reconciler {
             update,
             followed: &memory.image,
             observed: observed.get(&declaration.name).filter(|_| telling),
+            asked,
             failed: failure.as_deref(),
             now: now(),
             moment: moment(),

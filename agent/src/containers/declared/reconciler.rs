@@ -58,6 +58,8 @@ pub(super) struct Volatile {
     pub pulls: BTreeMap<String, (ImageState, u32)>,
     /// Containers whose registry is being asked.
     pub asking: BTreeSet<String>,
+    /// Whether a person wants the registries asked now.
+    pub ask_now: bool,
     /// When a tag is to be looked up next.
     pub update_at: Option<Millis>,
 }
@@ -144,10 +146,12 @@ impl Reconciler {
         Ok(report)
     }
 
-    /// Does what is due, at once: what failed before is tried again without waiting.
-    pub async fn apply(self: &Arc<Self>) -> Result<Report> {
+    /// Does what is due, at once: what failed before is tried again without waiting. With `update`
+    /// the registries are asked for newer images, too.
+    pub async fn apply(self: &Arc<Self>, update: bool) -> Result<Report> {
         {
             let mut volatile = self.volatile();
+            volatile.ask_now |= update;
             volatile.failures.clear();
             volatile.pulls.retain(|_, (state, _)| *state == ImageState::Pulling);
         }

@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub followed: &'a Followed,
     /// The container, when it is there.
     pub observed: Option<&'a Observed>,
+    /// Whether a person wants the registry asked now, whatever the interval and the window.
+    pub asked: bool,
     /// Whether making or starting it failed lately.
     pub failed: Option<&'a str>,
     /// The present.
@@ -58,6 +60,9 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     }
     let next = checked.saturating_add(millis(facts.update.interval));
     let open = facts.update.window.as_ref().is_none_or(|window| window.contains(facts.moment));
+    if facts.asked {
+        return Decision::Ask;
+    }
     match (next <= facts.now, open) {
         (true, true) => Decision::Ask,
         // A window is looked for by the minute.
@@ -135,7 +140,7 @@ mod tests {
     fn decided(keys: &str, followed: &Followed, observed: Option<&Observed>, minute: u16) -> Decision {
         let update = declaration("app", &format!("update = {{ follow = 'tag', {keys} }}")).update.unwrap();
         let moment = Moment { day: 0, minute };
-        decide(&Facts { update: &update, followed, observed, failed: None, now: NOW, moment })
+        decide(&Facts { update: &update, followed, observed, asked: false, failed: None, now: NOW, moment })
     }
 
     fn running(image: &str) -> Observed {

@@ -25,7 +25,7 @@ async fn apply(State(app): State<Arc<App>>, query: Query) -> Result<Json<Report>
         return app.declared.look().await.map(Json);
     }
     // It goes on when the client does not wait for its end.
-    let declared = app.declared.clone();
-    let applied = tokio::spawn(async move { declared.apply().await }).await;
+    let (declared, update) = (app.declared.clone(), query::flag(&query, "update"));
+    let applied = tokio::spawn(async move { declared.apply(update).await }).await;
     applied.map_err(|error| crate::containers::Error::failed("apply the declarations", error))?.map(Json)
 }

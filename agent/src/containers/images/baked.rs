@@ -71,7 +71,7 @@ impl Images {
             self.load(stream(folder, wanted)?, |_| {}).await?;
         }
         for name in plan.import.iter().chain(&plan.mark) {
-            let labels = HashMap::from([(LABEL.to_owned(), String::new())]);
+            let labels = HashMap::from([(LABEL.to_owned(), "true".to_owned())]);
             self.set_labels(name, labels).await?;
         }
         Ok(plan.import)
