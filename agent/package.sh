@@ -54,6 +54,7 @@ put 644 $from/tmpfiles/keelson-agent.conf usr/lib/tmpfiles.d/keelson-agent.conf
 put 644 $from/copyright usr/share/doc/$package/copyright
 page $from/man/keelctl.1 man1
 page $from/man/keeld.8 man8
+page $from/man/keelson-containers.5 man5
 
 # completion SHELL TARGET: what keelctl itself knows of its command line.
 completion() {

@@ -133,8 +133,7 @@ impl Reconciler {
 
 /// The name with a digest instead of its tag.
 fn pinned(name: &str, digest: &str) -> Result<String> {
-    let parsed = reference::parse(name)?;
-    Ok(format!("{}/{}@{digest}", parsed.registry(), parsed.repository()))
+    Ok(format!("{}@{digest}", reference::repository(&reference::parse(name)?)))
 }
 
 /// The present, in the host's week.

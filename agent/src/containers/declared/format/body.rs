@@ -6,12 +6,12 @@ use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum,
     MountTmpfsOptions, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
-use oci_spec::distribution::Reference;
 use toml::Spanned;
 
 use super::env_file;
 use super::raw::{RawContainer, RawGroup, RawHealth, RawMount, Text};
 use super::validate::Check;
+use crate::containers::images::reference;
 use crate::containers::words;
 
 /// How the engine is told that a container has the network of a group: this and the group's name.
@@ -19,9 +19,10 @@ pub const GROUP_NETWORK: &str = "group:";
 
 /// An image's name, as far as it can be checked without a registry.
 pub fn image(text: &str) -> Result<String, String> {
-    text.parse::<Reference>()
-        .map(|_| text.to_owned())
-        .map_err(|why| format!("`{text}` is no image: {why}; write [REGISTRY/]NAME[:TAG|@DIGEST]"))
+    match reference::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!("`{text}` is no image: {why}; write [REGISTRY/]NAME[:TAG|@DIGEST]")),
+    }
 }
 
 /// Makes bodies.

@@ -179,3 +179,16 @@ fn what_makes_no_sense_is_refused() {
         assert!(wrong(text).contains(part), "{part}\n{}", wrong(text));
     }
 }
+
+/// The examples of the manual page are files that work.
+#[test]
+fn the_manual_pages_examples_are_good() {
+    let page = include_str!("../../../../debian/man/keelson-containers.5");
+    let examples: Vec<&str> = page.split(".RS\n").skip(1).filter_map(|rest| rest.split(".RE\n").next()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in &examples[..2] {
+        let read = |_: &Path| Ok("A=1\n".to_owned());
+        let source = Source { path: "web.toml".into(), text: (*example).to_owned() };
+        assert!(parse(source, &read).is_ok_and(|file| file.is_some()), "{example}");
+    }
+}
