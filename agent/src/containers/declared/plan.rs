@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{Declaration, Policy};
 use super::order::{Order, order};
 use super::waits::{Waits, blocked};
-use super::world::{Health, Life, Memory, Millis, Observed, World};
+use super::world::{Health, ImageState, Life, Memory, Millis, Observed, World};
 
 /// What is done with a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +259,10 @@ impl Planner<'_> {
             };
         }
         if let Some(why) = self.changed(observed) {
+            if self.requires_what_comes() && self.world.images.get(&self.image()) == Some(&ImageState::Here) {
+                // It would wait for the new one, which may need what this one holds: a group's network.
+                return self.make(Some(observed), Action::Remove, why);
+            }
             return self.blocked(self.make(Some(observed), Action::Replace, why), true);
         }
         if let Some(step) = self.goes_down_with(observed) {
@@ -287,6 +291,12 @@ impl Planner<'_> {
             Some(Health::Healthy) => self.make(Some(observed), Action::Keep, "it runs and is healthy"),
             None => self.make(Some(observed), Action::Keep, "it runs"),
         }
+    }
+
+    /// Something that it requires is made anew in this plan.
+    fn requires_what_comes(&self) -> bool {
+        let comes = |step: &Step| step.is_due() && matches!(step.action, Action::Create | Action::Replace);
+        self.declaration.requires.keys().any(|name| self.planned.get(name).is_some_and(comes))
     }
 
     /// What it requires goes down in this plan: it goes with it, and comes again after it.

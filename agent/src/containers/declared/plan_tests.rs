@@ -143,6 +143,19 @@ fn the_old_container_runs_until_the_image_of_the_new_one_is_there() {
 }
 
 #[test]
+fn what_changed_together_goes_down_together() {
+    let given = Given::new(&[("app", "requires = { db = 'started' }"), ("db", "")]);
+    let given = given.with("app", Life::Running).with("db", Life::Running);
+    let mut given = given.change("db", |db| db.hash = None).change("app", |app| app.hash = None);
+    assert_eq!(given.shown(), ["db replace", "app remove"]);
+    // Also when it was ended in between.
+    given.observed.remove("db");
+    assert_eq!(given.shown(), ["db create", "app remove"]);
+    given.failures.insert("db".into(), Failure { why: "x".into(), count: 1, until: 1_000_100 });
+    assert_eq!(given.shown(), ["db create?", "app replace?"]);
+}
+
+#[test]
 fn circles_are_refused_and_the_rest_goes_on() {
     let given = Given::new(&[
         ("aa", "after = ['bb']"),
