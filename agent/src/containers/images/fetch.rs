@@ -76,6 +76,8 @@ impl Source {
         layer: Option<&Layer<'_>>,
     ) -> std::result::Result<(), Fault> {
         let (mut at, mut tries) = (0, 0);
+        // A host that gave something wrong is what matters, whatever is the matter with the others.
+        let mut wrong = None;
         loop {
             let before = writer.offset();
             let Err(fault) = self.attempt(at, writer, blob, digest, layer).await else { return Ok(()) };
@@ -91,14 +93,15 @@ impl Source {
                     tokio::time::sleep(backoff(tries)).await;
                     tries += 1;
                 }
-                Kind::Other => return Err(fault),
+                Kind::Other => return Err(wrong.unwrap_or(fault)),
                 _ if at + 1 < self.places.len() => {
                     (at, tries) = (at + 1, 0);
                     if fault.kind == Kind::Wrong {
                         writer.restart();
+                        wrong.get_or_insert(fault);
                     }
                 }
-                _ => return Err(fault),
+                _ => return Err(wrong.unwrap_or(fault)),
             }
         }
     }

@@ -113,6 +113,8 @@ impl Images {
 
     /// Removes a name, and with its last name or by its id the image.
     pub async fn remove(&self, text: &str, force: bool) -> Result<Vec<ImageDeleteResponseItem>> {
+        // Two names of one image, removed at the same time, are not both its last.
+        let _alone = self.locks.lock("remove").await;
         let all = self.list_named().await?;
         let (id, name) = self.meant(&all, text).await?;
         let named = self.names_of(&all, &id).await;
@@ -182,6 +184,7 @@ impl Images {
     /// Removes what no container uses: images without a name, or with `dangling=false` all.
     pub async fn prune(&self, filters: &Filters) -> Result<ImagePruneResponse> {
         let nameless = filters.flag("dangling")?.unwrap_or(true);
+        let _alone = self.locks.lock("remove").await;
         let (mut report, mut space) = (Vec::new(), 0);
         for image in self.list(filters).await? {
             if (nameless && !image.repo_tags.is_empty()) || !self.users_of(&image.id).is_empty() {
