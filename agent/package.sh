@@ -23,13 +23,15 @@ for word; do
     esac
 done
 
-# Every time in the package is this one: only what is in the files decides over its bytes.
-export SOURCE_DATE_EPOCH=1735689600 LC_ALL=C
+export LC_ALL=C
 package=keelson-agent
 from=agent/debian
 
 # For the whole workspace, whose features are then the same as in every other build: nothing is built twice.
 cargo build --release --locked --quiet --workspace --bin keeld --bin keelctl
+# Every time in the package is this one: only what is in the files decides over its bytes. Set after the
+# build, which takes another time for another build.
+export SOURCE_DATE_EPOCH=1735689600
 version=$(cargo metadata --no-deps --locked --format-version 1 | jq -r --arg name "$package" '.packages[] | select(.name == $name) | .version')
 architecture=$(dpkg --print-architecture)
 
