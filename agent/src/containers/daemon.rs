@@ -12,6 +12,7 @@ use super::containerd::Containerd;
 use super::declared::Reconciler;
 use super::engine::Engine;
 use super::events::Events;
+use super::exec::Execs;
 use super::http;
 use super::images::{Images, Users};
 use super::network::Network;
@@ -38,8 +39,13 @@ pub struct App {
     pub streams: Arc<Streams>,
     /// The containers.
     pub engine: Arc<Engine>,
+<<<<<<< HEAD
     /// The declared containers.
     pub declared: Arc<Reconciler>,
+=======
+    /// Further processes in them.
+    pub execs: Arc<Execs>,
+>>>>>>> 2710283 (Start further processes in containers)
 }
 
 impl App {
@@ -61,6 +67,7 @@ impl App {
         )?);
         let users: std::sync::Weak<dyn Users> = Arc::downgrade(&(engine.clone() as Arc<dyn Users>));
         images.set_users(users);
+<<<<<<< HEAD
         let declared = Arc::new(Reconciler::new(
             engine.clone(),
             images.clone(),
@@ -70,6 +77,10 @@ impl App {
             &options,
         )?);
         Ok(Self { options, paths, containerd, events, images, network, streams, engine, declared })
+=======
+        let execs = Arc::new(Execs::new(containerd.clone(), engine.clone(), streams.clone()));
+        Ok(Self { options, paths, containerd, events, images, network, streams, engine, execs })
+>>>>>>> 2710283 (Start further processes in containers)
     }
 }
 
@@ -80,6 +91,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     app.engine.recover().await?;
+    app.execs.recover();
     let listener = listen(&app.options.socket)?;
     libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Ready]).ok();
     tracing::info!(socket = %app.options.socket.display(), "serving");

@@ -19,6 +19,7 @@ pub mod declared;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod exec;
 pub mod filters;
 pub mod health;
 pub mod http;

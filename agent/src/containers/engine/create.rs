@@ -97,7 +97,7 @@ async fn keep(record: Record, folder: &std::path::Path) -> Result<Record> {
 }
 
 /// 64 hexadecimal digits that no one else has.
-pub(super) fn random_id() -> Result<String> {
+pub fn random_id() -> Result<String> {
     let mut bytes = [0; 32];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| Error::failed("make an id", error))?;

@@ -50,6 +50,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bollard::models::EventMessageTypeEnum;
 
 pub use container::Container;
+pub use create::random_id;
 pub use inspect::Inspected;
 pub use list::Listing;
 pub use moment::{Moment, NEVER};
@@ -133,6 +134,11 @@ impl Engine {
     /// All containers, running or not.
     pub fn all(&self) -> Vec<Arc<Container>> {
         self.registry().all()
+    }
+
+    /// What a privileged process may do.
+    pub fn all_capabilities(&self) -> Result<std::collections::HashSet<oci_spec::runtime::Capability>> {
+        spec::all_capabilities(self.known_capabilities)
     }
 
     /// What is said to containerd about containers.

@@ -65,12 +65,12 @@ async fn serve(
     container: Arc<Container>,
     connection: Box<dyn Connection>,
     client: Client,
-    follower: Follower,
+    mut follower: Follower,
     takes_input: bool,
 ) {
     let input = takes_input.then(|| app.streams.input(container.id(), None));
     let close = async || close_input(&app, &container).await;
-    if session::serve(connection, client, follower, input, close).await == Left::Detached {
+    if session::serve(connection, client, &mut follower, input, close).await == Left::Detached {
         app.engine.tell(&container, "detach", &[]);
     }
 }

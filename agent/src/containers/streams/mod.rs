@@ -183,11 +183,25 @@ impl Streams {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The folder of the further processes in container `id`, with a folder each.
+    pub fn processes(&self, id: &str) -> PathBuf {
+        self.paths.runtime(id).join("exec")
+    }
+
+    /// Removes the FIFOs of a further process in container `id`.
+    pub fn close(&self, id: &str, process: &str) {
+        let dir = self.fifos(id, Some(process));
+        if let Err(error) = std::fs::remove_dir_all(&dir)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %dir.display(), %error, "cannot remove the FIFOs of a process");
+        }
+    }
+
     fn fifos(&self, id: &str, process: Option<&str>) -> PathBuf {
-        let dir = self.paths.runtime(id);
         match process {
-            Some(process) => dir.join("exec").join(process),
-            None => dir,
+            Some(process) => self.processes(id).join(process),
+            None => self.paths.runtime(id),
         }
     }
 

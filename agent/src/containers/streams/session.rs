@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::detach::Keys;
 use super::frame::framed;
 use super::input::Input;
-use super::reader::Piece;
+pub use super::reader::Piece;
 
 /// Where output comes from.
 pub trait Output: Send {
@@ -51,7 +51,7 @@ pub struct Client {
 pub async fn serve<C: Future<Output = ()> + Send>(
     connection: impl AsyncRead + AsyncWrite + Send,
     client: Client,
-    mut output: impl Output,
+    output: &mut impl Output,
     input: Option<Input>,
     close: impl FnOnce() -> C + Send,
 ) -> Left {

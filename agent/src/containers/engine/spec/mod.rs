@@ -131,6 +131,11 @@ pub fn capabilities(record: &Record, there: u64) -> Result<HashSet<Capability>> 
     caps::decide(&list(&host.cap_add), &list(&host.cap_drop), host.privileged.unwrap_or(false), there)
 }
 
+/// All capabilities of a kernel that knows so many.
+pub fn all_capabilities(known: usize) -> Result<HashSet<Capability>> {
+    caps::decide(&[], &[], true, known)
+}
+
 /// The spec of a container.
 pub fn build(record: &Record, facts: Facts<'_>) -> Result<Spec> {
     let host = &record.host;
@@ -180,7 +185,7 @@ fn process(record: &Record, facts: &Facts<'_>) -> Result<Process> {
 }
 
 /// Root has them at once; others may get them by executing a file that has them.
-fn held(set: &HashSet<Capability>, uid: u32) -> LinuxCapabilities {
+pub fn held(set: &HashSet<Capability>, uid: u32) -> LinuxCapabilities {
     let mut held = LinuxCapabilities::default();
     let now = if uid == 0 { set.clone() } else { HashSet::new() };
     held.set_bounding(Some(set.clone())).set_effective(Some(now.clone())).set_permitted(Some(now));
