@@ -39,13 +39,10 @@ pub struct App {
     pub streams: Arc<Streams>,
     /// The containers.
     pub engine: Arc<Engine>,
-<<<<<<< HEAD
     /// The declared containers.
     pub declared: Arc<Reconciler>,
-=======
     /// Further processes in them.
     pub execs: Arc<Execs>,
->>>>>>> 2710283 (Start further processes in containers)
 }
 
 impl App {
@@ -67,7 +64,6 @@ impl App {
         )?);
         let users: std::sync::Weak<dyn Users> = Arc::downgrade(&(engine.clone() as Arc<dyn Users>));
         images.set_users(users);
-<<<<<<< HEAD
         let declared = Arc::new(Reconciler::new(
             engine.clone(),
             images.clone(),
@@ -76,11 +72,8 @@ impl App {
             paths.clone(),
             &options,
         )?);
-        Ok(Self { options, paths, containerd, events, images, network, streams, engine, declared })
-=======
         let execs = Arc::new(Execs::new(containerd.clone(), engine.clone(), streams.clone()));
-        Ok(Self { options, paths, containerd, events, images, network, streams, engine, execs })
->>>>>>> 2710283 (Start further processes in containers)
+        Ok(Self { options, paths, containerd, events, images, network, streams, engine, declared, execs })
     }
 }
 

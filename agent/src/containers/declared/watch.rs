@@ -23,6 +23,7 @@ impl Watch {
     /// Watches these folders, also those that are not there yet.
     pub fn new(folders: &[PathBuf]) -> io::Result<Self> {
         let descriptor = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        #[expect(deprecated, reason = "the other way is unsafe; an OwnedFd is one descriptor for its whole life")]
         let watch =
             Self { descriptor: AsyncFd::with_interest(descriptor, Interest::READABLE)?, folders: folders.to_vec() };
         watch.arm();

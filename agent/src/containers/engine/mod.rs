@@ -138,7 +138,7 @@ impl Engine {
 
     /// What a privileged process may do.
     pub fn all_capabilities(&self) -> Result<std::collections::HashSet<oci_spec::runtime::Capability>> {
-        spec::all_capabilities(self.known_capabilities)
+        spec::all_capabilities(self.host_capabilities)
     }
 
     /// What is said to containerd about containers.

@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_work_ends_with_its_reader() {
-        let (held, mut dropped) = tokio::sync::mpsc::channel::<()>(1);
+        let (held, mut dropped) = mpsc::channel::<()>(1);
         let response = answer(|lines| async move {
             let _held = held;
             lines.write(&1);

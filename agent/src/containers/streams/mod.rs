@@ -43,7 +43,6 @@ pub use follow::Follower;
 pub use input::Input;
 pub use limits::Driver;
 
-use folder::Folder;
 use pump::{Channel, Pumps};
 use reader::{Reader, Start};
 use writer::Writer;

@@ -131,9 +131,9 @@ pub fn capabilities(record: &Record, there: u64) -> Result<HashSet<Capability>> 
     caps::decide(&list(&host.cap_add), &list(&host.cap_drop), host.privileged.unwrap_or(false), there)
 }
 
-/// All capabilities of a kernel that knows so many.
-pub fn all_capabilities(known: usize) -> Result<HashSet<Capability>> {
-    caps::decide(&[], &[], true, known)
+/// All capabilities of a host that has these, a bit each.
+pub fn all_capabilities(there: u64) -> Result<HashSet<Capability>> {
+    caps::decide(&[], &[], true, there)
 }
 
 /// The spec of a container.
