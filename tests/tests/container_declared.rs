@@ -212,13 +212,11 @@ fn files_are_checked_without_a_daemon() {
 #[test]
 fn a_group_shares_its_network_and_ports() {
     let mut host = host();
-    let text = format!(
-        "[group]\nports = ['18080:80']\nvolumes = ['shared:/shared']\n\
+    let text = "[group]\nports = ['18080:80']\nvolumes = ['shared:/shared']\n\
          [[container]]\nname = 'server'\nimage = 'busybox'\n\
          command = ['sh', '-c', 'echo hello > /shared/index.html; exec httpd -f -p 80 -h /shared']\nstop-timeout = '1s'\n\
-         [[container]]\nname = 'client'\nimage = 'busybox'\nrequires = {{ server = 'started' }}\nstop-timeout = '1s'\n\
-         command = ['sh', '-c', 'until wget -q -O- http://localhost/; do sleep 0.1; done; exec sleep 1000']\n"
-    );
+         [[container]]\nname = 'client'\nimage = 'busybox'\nrequires = { server = 'started' }\nstop-timeout = '1s'\n\
+         command = ['sh', '-c', 'until wget -q -O- http://localhost/; do sleep 0.1; done; exec sleep 1000']\n".to_string();
     declare(&host, "pod.toml", &text);
     stands(&host, "client", "ok");
     assert!(eventually(SOON, || host.ok(&["logs", "client"]).is_ok_and(|text| text.starts_with("hello"))));

@@ -75,10 +75,8 @@ impl Engine {
         let mut host = record.host.clone();
         let mode = host.network_mode.take().filter(|mode| !mode.is_empty() && mode != "default");
         host.network_mode = Some(mode.unwrap_or_else(|| "bridge".to_owned()));
-        host.restart_policy.get_or_insert_with(|| RestartPolicy {
-            name: Some(RestartPolicyNameEnum::NO),
-            maximum_retry_count: Some(0),
-        });
+        host.restart_policy
+            .get_or_insert(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: Some(0) });
         host.shm_size = Some(host.shm_size.filter(|size| *size > 0).unwrap_or(spec::SHM_SIZE));
         host.links = host.links.take().map(|_| {
             let links = self.links(record).unwrap_or_default();

@@ -100,7 +100,7 @@ fn stream(
     let blobs = folder.join("blobs/sha256");
     let mut digests = BTreeSet::new();
     for entry in &entries {
-        needed(&blobs, &entry.digest().to_string(), &mut digests)?;
+        needed(&blobs, entry.digest().as_ref(), &mut digests)?;
     }
     let index = oci_spec::image::ImageIndexBuilder::default()
         .schema_version(2_u32)
@@ -132,7 +132,7 @@ fn needed(blobs: &Path, digest: &str, all: &mut BTreeSet<String>) -> Result<()> 
         }
         Document::Index(index) => {
             let chosen = manifest::choose(&index).ok_or_else(super::details::no_platform)?;
-            needed(blobs, &chosen.digest().to_string(), all)
+            needed(blobs, chosen.digest().as_ref(), all)
         }
     }
 }

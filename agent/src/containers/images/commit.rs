@@ -69,7 +69,7 @@ impl Images {
         let data = serde_json::to_vec(&manifest).map_err(|error| Error::failed("write a manifest", error))?;
         let labels = manifest::manifest_labels(&manifest);
         let target = content::write(containerd, manifest::OCI_MANIFEST, &data, labels).await?;
-        let details = super::details::Details::read(containerd, &target.digest().to_string()).await?;
+        let details = super::details::Details::read(containerd, target.digest().as_ref()).await?;
         self.unpack(lease, &details, |_| {}).await?;
         Ok(target)
     }

@@ -57,7 +57,7 @@ impl Details {
             return Err(Error::failed("read the image", "an index within an index"));
         };
         let manifest_descriptor = manifest::descriptor(&media_type, &digest, data.len() as u64)?;
-        let config = content::read(containerd, &manifest.config().digest().to_string()).await?;
+        let config = content::read(containerd, manifest.config().digest().as_ref()).await?;
         Self::parse(manifest_descriptor, manifest, &config)
     }
 

@@ -152,7 +152,7 @@ fn connection(address: &str, error: &(dyn StdError + 'static)) -> Fault {
     if let Some(tls) = causes.iter().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return untrusted(address, tls);
     }
-    let kind = causes.iter().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).last();
+    let kind = causes.iter().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).next_back();
     let last = causes.last().map(ToString::to_string).unwrap_or_default();
     match kind {
         Some(io::ErrorKind::ConnectionRefused) => {

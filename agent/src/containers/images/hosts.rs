@@ -78,7 +78,9 @@ struct Settings {
     skip_verify: Option<bool>,
     override_path: Option<bool>,
     header: Option<toml::Value>,
-    dial_timeout: Option<toml::Value>,
+    /// containerd's: here connecting has a limit of its own.
+    #[serde(rename = "dial_timeout")]
+    _dial_timeout: Option<toml::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,7 +155,8 @@ fn described(text: &str, registry: &str, folder: &Path) -> std::result::Result<V
     for (url, settings) in entries {
         hosts.push(one(&url, settings.into_inner(), registry, folder)?);
     }
-    let settings = Settings { capabilities, ca, client, skip_verify, override_path, header, dial_timeout };
+    let settings =
+        Settings { capabilities, ca, client, skip_verify, override_path, header, _dial_timeout: dial_timeout };
     let url = server.unwrap_or_else(|| format!("https://{}", server_of(registry)));
     let server = Host { origin: true, ..one(&url, settings, registry, folder)? };
     // containerd asks the server only when no host is it.

@@ -73,7 +73,7 @@ impl Images {
         };
         let mut loaded = Vec::new();
         for Found { target, names } in found {
-            let details = Arc::new(Details::read(lease.containerd(), &target.digest().to_string()).await?);
+            let details = Arc::new(Details::read(lease.containerd(), target.digest().as_ref()).await?);
             self.unpack(lease, &details, &layer).await?;
             if names.is_empty() {
                 self.keep_loaded(&target).await?;
@@ -118,7 +118,7 @@ async fn docker(lease: &Lease, archive: &Archive, items: &[u8]) -> Result<Vec<Fo
 
 fn made_manifest(config: &Ingested, layers: &[&Ingested]) -> Result<ImageManifest> {
     let describe =
-        |media_type: MediaType, blob: &Ingested| manifest::descriptor(&media_type.to_string(), &blob.digest, blob.size);
+        |media_type: MediaType, blob: &Ingested| manifest::descriptor(media_type.as_ref(), &blob.digest, blob.size);
     let layers = layers.iter().map(|layer| describe(layer_type(layer.magic), layer)).collect::<Result<Vec<_>>>()?;
     oci_spec::image::ImageManifestBuilder::default()
         .schema_version(2_u32)

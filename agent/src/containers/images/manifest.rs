@@ -25,6 +25,7 @@ pub const UNCOMPRESSED_LABEL: &str = "containerd.io/uncompressed";
 
 /// What a name can point to.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one is read at a time, and not kept")]
 pub enum Document {
     /// One image.
     Manifest(ImageManifest),

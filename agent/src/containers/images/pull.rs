@@ -99,7 +99,7 @@ impl Images {
             Document::Index(index) => {
                 let chosen = manifest::choose(&index).ok_or_else(no_platform)?;
                 let target = content::write(containerd, &media_type, data, manifest::index_labels(chosen)).await?;
-                let data = source.manifest(lease, &chosen.digest().to_string()).await?;
+                let data = source.manifest(lease, chosen.digest().as_ref()).await?;
                 let Document::Manifest(manifest) = Document::parse(&data)? else {
                     return Err(Error::failed("read the image", "an index within an index"));
                 };
@@ -119,7 +119,7 @@ impl Images {
         let diffs = details.config.rootfs().diff_ids();
         let layers = manifest.layers();
         unpack::fits(layers, diffs)?;
-        layers.iter().for_each(|layer| tell(part(short(&layer.digest().to_string()), "Pulling fs layer")));
+        layers.iter().for_each(|layer| tell(part(short(layer.digest().as_ref()), "Pulling fs layer")));
         let here: HashMap<String, watch::Sender<bool>> =
             layers.iter().map(|layer| (layer.digest().to_string(), watch::Sender::new(false))).collect();
         let fetching = self.fetching(lease, source, layers, &here, tell);

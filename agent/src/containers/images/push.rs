@@ -75,11 +75,11 @@ impl Images {
     async fn push_blobs(&self, session: &Session, layers: &[Descriptor], tell: Tell<'_>) -> Result<()> {
         let mut seen = std::collections::HashSet::new();
         let once: Vec<&Descriptor> = layers.iter().filter(|layer| seen.insert(layer.digest().to_string())).collect();
-        once.iter().for_each(|layer| tell(part(short(&layer.digest().to_string()), "Preparing")));
+        once.iter().for_each(|layer| tell(part(short(layer.digest().as_ref()), "Preparing")));
         let push = |blob: &'_ Descriptor| {
             let blob = blob.clone();
             async move {
-                let line = Layer::new(tell, &blob.digest().to_string(), blob.size());
+                let line = Layer::new(tell, blob.digest().as_ref(), blob.size());
                 let sent = self.push_blob(session, &blob, Some(&line)).await?;
                 line.say(if sent { "Pushed" } else { "Layer already exists" });
                 Ok::<_, Error>(())

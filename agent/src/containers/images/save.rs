@@ -59,7 +59,7 @@ impl Saved {
     /// Its item in manifest.json.
     fn item(&self) -> serde_json::Value {
         let tags: Vec<&str> = self.names.iter().map(|name| reference::familiar(name)).collect();
-        let layers = self.details.manifest.layers().iter().map(|layer| blob_path(&layer.digest().to_string()));
+        let layers = self.details.manifest.layers().iter().map(|layer| blob_path(layer.digest().as_ref()));
         json!({ "Config": blob_path(&self.details.id), "RepoTags": tags, "Layers": layers.collect::<Vec<_>>() })
     }
 
@@ -129,7 +129,7 @@ impl Images {
     /// Makes sure that all blobs are here, before anything of a tar is sent.
     async fn complete(&self, details: &Details) -> Result<()> {
         for layer in details.manifest.layers() {
-            if content::info(&self.containerd, &layer.digest().to_string()).await?.is_none() {
+            if content::info(&self.containerd, layer.digest().as_ref()).await?.is_none() {
                 return Err(Error::Failed(format!("layer {} is not kept here: pull the image again", layer.digest())));
             }
         }

@@ -77,7 +77,7 @@ async fn apply(containerd: &Containerd, snapshotter: &str, key: &str, step: Step
     };
     snapshots.commit(commit).await?;
     let labels = HashMap::from([(UNCOMPRESSED_LABEL.to_owned(), step.diff.to_owned())]);
-    content::label(containerd, &step.layer.digest().to_string(), labels).await
+    content::label(containerd, step.layer.digest().as_ref(), labels).await
 }
 
 fn unpacked(layer: &Descriptor, status: &Status) -> Error {

@@ -70,7 +70,6 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         username: Some(username.clone()),
         password: Some(password.clone()),
         serveraddress: Some(server.clone()),
-        ..AuthConfig::default()
     };
     let answer: AuthResponse = context.client.post(&Target::new("/auth"), &config).await?;
     auth::store(&server, &username, &password)?;
