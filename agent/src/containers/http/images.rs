@@ -12,12 +12,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bollard::models::{ImageDeleteResponseItem, ImagePruneResponse, ImageSummary};
 use futures_util::{StreamExt, TryStreamExt};
+use oci_spec::image::Descriptor;
 use serde_json::json;
 
+use super::lines::answer;
 use super::query::{Query, filters, flag, pairs, text};
 use crate::containers::App;
 use crate::containers::error::{Error, Result};
-use crate::containers::images::{FILTERS, Loaded};
+use crate::containers::images::{FILTERS, Loaded, loading};
 
 /// The routes. Names contain slashes: what follows a name is split off it here.
 pub fn routes() -> Router<Arc<App>> {
@@ -95,13 +97,23 @@ async fn archive(app: &App, names: &[String]) -> Result<Response> {
 }
 
 /// `docker load`.
-async fn load(State(app): State<Arc<App>>, body: Body) -> Result<Response> {
+async fn load(State(app): State<Arc<App>>, query: Query, body: Body) -> Result<Response> {
     let stream = body.into_data_stream().map_err(std::io::Error::other).boxed();
-    let loaded = app.images.load(stream, |_| {}).await?;
-    let lines = loaded.iter().map(|loaded| match loaded {
-        Loaded::Name(name) => format!("Loaded image: {name}\n"),
-        Loaded::Id(id) => format!("Loaded image ID: {id}\n"),
-    });
-    let lines: String = lines.map(|line| format!("{}\r\n", json!({ "stream": line }))).collect();
-    Ok(([(CONTENT_TYPE, "application/json")], lines).into_response())
+    let quiet = flag(&query, "quiet");
+    answer(|lines| async move {
+        let layer = |layer: &Descriptor| {
+            if !quiet {
+                lines.write(&loading(&layer.digest().to_string(), layer.size()));
+            }
+        };
+        for loaded in app.images.load(stream, layer).await? {
+            let line = match loaded {
+                Loaded::Name(name) => format!("Loaded image: {name}\n"),
+                Loaded::Id(id) => format!("Loaded image ID: {id}\n"),
+            };
+            lines.write(&json!({ "stream": line }));
+        }
+        Ok(())
+    })
+    .await
 }

@@ -23,10 +23,14 @@ pub struct Source {
 }
 
 impl Source {
-    /// First the one that gave the manifest, then the others that can give blobs.
+    /// First the one that gave the manifest, then the others that can give blobs; not the same place
+    /// in another tongue.
     pub fn new(places: Vec<Place>, first: Arc<Session>) -> Self {
+        let useful = |place: &Place| {
+            place.host.can.pull && (place.host == first.host || place.host.address != first.host.address)
+        };
         let (known, others): (Vec<_>, Vec<_>) =
-            places.into_iter().filter(|place| place.host.can.pull).partition(|place| place.host == first.host);
+            places.into_iter().filter(useful).partition(|place| place.host == first.host);
         let known = known.into_iter().map(|place| (place, OnceCell::new_with(Some(first.clone()))));
         Self { places: known.chain(others.into_iter().map(|place| (place, OnceCell::new()))).collect() }
     }

@@ -160,8 +160,9 @@ fn described(text: &str, registry: &str, folder: &Path) -> std::result::Result<V
     let url = server.unwrap_or_else(|| format!("https://{}", server_of(registry)));
     let server = Host { origin: true, ..one(&url, settings, registry, folder)? };
     // containerd asks the server only when no host is it.
-    if !hosts.iter().any(|host| host.address == server.address && host.plain == server.plain) {
-        hosts.push(server);
+    match hosts.iter_mut().find(|host| host.address == server.address && host.plain == server.plain) {
+        Some(same) => same.origin = true,
+        None => hosts.push(server),
     }
     Ok(hosts)
 }
@@ -259,6 +260,8 @@ mod tests {
     fn the_server_is_asked_once_and_its_credentials_stay_with_it() {
         let hosts = read("[host.\"https://r.example\"]\nskip_verify = true", "r.example");
         assert_eq!((addresses(&hosts), hosts[0].origin), (vec!["r.example"], true));
+        let hosts = read("server = \"https://s.example\"\n[host.\"https://s.example\"]", "r.example");
+        assert_eq!((addresses(&hosts), hosts[0].origin), (vec!["s.example"], true));
         let hosts = read("[host.\"https://m.example\"]", "docker.io");
         assert_eq!(addresses(&hosts), ["m.example", "registry-1.docker.io"]);
         assert_eq!((hosts[0].origin, hosts[1].origin), (false, true));

@@ -47,11 +47,11 @@ impl Images {
     pub async fn load(
         &self,
         stream: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
-        layer: impl Fn(&Descriptor),
+        layer: impl Fn(&Descriptor) + Send + Sync,
     ) -> Result<Vec<Loaded>> {
         let lease = Lease::new(&self.containerd).await?;
         let loaded = self.load_leased(&lease, stream, layer).await;
-        lease.release(false).await?;
+        lease.release(loaded.is_err()).await?;
         loaded
     }
 
@@ -59,7 +59,7 @@ impl Images {
         &self,
         lease: &Lease,
         stream: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
-        layer: impl Fn(&Descriptor),
+        layer: impl Fn(&Descriptor) + Send + Sync,
     ) -> Result<Vec<Loaded>> {
         let archive = archive::read(lease.containerd(), stream).await?;
         let found = match (archive.documents.get("index.json"), archive.documents.get("manifest.json")) {

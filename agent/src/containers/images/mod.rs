@@ -45,6 +45,7 @@ use self::lease::Lease;
 pub use self::list::FILTERS;
 pub use self::load::Loaded;
 use self::locks::Locks;
+pub use self::progress::loading;
 pub use self::push::Pushed;
 use self::reference::Query;
 use self::registry::Registries;
@@ -236,7 +237,7 @@ impl Images {
         &self,
         lease: &Lease,
         details: &Details,
-        done: impl Fn(&oci_spec::image::Descriptor),
+        done: impl Fn(&oci_spec::image::Descriptor) + Sync,
     ) -> Result<()> {
         let (layers, diffs) = (details.manifest.layers(), details.config.rootfs().diff_ids());
         unpack::all(lease, &self.snapshotter, &details.id, layers, diffs, done).await

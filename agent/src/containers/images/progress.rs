@@ -68,6 +68,13 @@ impl<'a> Layer<'a> {
     }
 }
 
+/// The line of a layer that came in an archive, once it is unpacked.
+pub fn loading(digest: &str, size: u64) -> CreateImageInfo {
+    let size = i64::try_from(size).ok();
+    let detail = ProgressDetail { current: size, total: size };
+    CreateImageInfo { progress_detail: Some(detail), ..part(short(digest), "Loading layer") }
+}
+
 /// The last line of a pull.
 pub fn pulled(name: &str, newer: bool) -> CreateImageInfo {
     match newer {

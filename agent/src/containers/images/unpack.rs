@@ -147,7 +147,7 @@ pub async fn all(
     config: &str,
     layers: &[Descriptor],
     diffs: &[String],
-    done: impl Fn(&Descriptor),
+    done: impl Fn(&Descriptor) + Sync,
 ) -> Result<()> {
     fits(layers, diffs)?;
     let chains = chain::chain_ids(diffs);
