@@ -68,7 +68,8 @@ fn a_secure_registry_wants_trust_and_credentials() -> Result<()> {
     docker(&host, &["rmi", &name])?;
     ensure!(kept(&host)? == empty, "a removed image left {}", kept(&host)?);
     docker(&host, &["pull", &digest])?;
-    ensure!(inspect(&host, &digest)?["RepoDigests"] == json!([digest]));
+    docker(&host, &["image", "prune", "-f"])?;
+    ensure!(inspect(&host, &digest)?["RepoDigests"] == json!([digest]), "a digest is as good as a tag");
     refused(&host, &["pull", &format!("{}/team/app:2", registry.address())], &["manifest unknown"])
 }
 
@@ -175,6 +176,10 @@ fn removing_is_as_careful_as_docker() -> Result<()> {
     ensure!(docker(&host, &["images", "-q", "-f", "dangling=true"])? == id);
     ensure!(docker(&host, &["image", "prune", "-f"])?.contains(&id));
     ensure!(docker(&host, &["images", "-q"])? != id);
+    host.load(&image("app:1"))?;
+    docker(&host, &["rmi", "-f", "app:1"])?;
+    docker(&host, &["load", "-i", &host.archive(&image("app:1"))?.to_string_lossy()])?;
+    docker(&host, &["load", "-i", &host.archive(&image("app:1").set("Env", json!(["A=2"])))?.to_string_lossy()])?;
     docker(&host, &["image", "prune", "-af"])?;
     ensure!(kept(&host)? == empty, "pruned images left {}", kept(&host)?);
     Ok(())

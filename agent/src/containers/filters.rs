@@ -33,6 +33,17 @@ impl Filters {
         Ok(Self(all.into_iter().map(|(key, given)| (key, values(given))).collect()))
     }
 
+    /// The same filters but for one key.
+    pub fn without(&self, key: &str) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|(other, _)| *other != key)
+                .map(|(key, values)| (key.clone(), values.clone()))
+                .collect(),
+        )
+    }
+
     /// The values of a key; none where it is not asked for.
     pub fn get(&self, key: &str) -> &[String] {
         self.0.get(key).map_or(&[], Vec::as_slice)
@@ -69,6 +80,7 @@ mod tests {
         assert_eq!(list, Filters::parse(map, &["label", "dangling"]).unwrap());
         assert_eq!(list.flag("dangling").unwrap(), Some(true));
         assert_eq!(list.get("name"), &[] as &[String]);
+        assert_eq!((list.without("label").get("label").len(), list.without("label").get("dangling").len()), (0, 1));
         assert_eq!(Filters::parse(map, &["label"]).unwrap_err().to_string(), "invalid filter 'dangling'");
         assert!(Filters::parse("[", &[]).is_err());
     }

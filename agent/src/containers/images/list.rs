@@ -81,6 +81,25 @@ fn seconds(time: Option<&str>) -> i64 {
     time.and_then(|time| time.parse::<Timestamp>().ok()).map_or(0, |time| time.seconds)
 }
 
+/// Whether an image has neither a tag nor a digest that it came by: Docker calls it dangling.
+fn nameless(tags: &[String], digests: &[String]) -> bool {
+    tags.is_empty() && digests.is_empty()
+}
+
+/// The names that fit any of the patterns.
+fn fitting(names: Vec<String>, patterns: &[String]) -> Result<Vec<String>> {
+    let mut fitting = Vec::new();
+    for name in names {
+        for pattern in patterns {
+            if fits(&name, pattern)? {
+                fitting.push(name.clone());
+                break;
+            }
+        }
+    }
+    Ok(fitting)
+}
+
 /// Whether a familiar name fits a pattern of the shell, with tag or without.
 fn fits(name: &str, pattern: &str) -> Result<bool> {
     let mut expression = String::from("^");
@@ -126,35 +145,15 @@ impl Images {
         let bounds = Bounds::of(self, filters).await?;
         let mut list = Vec::new();
         for entry in self.entries(&all).await {
-            let (mut tags, mut digests, created) = (entry.tags(), entry.digests(), entry.created());
-            if filters
-                .flag("dangling")?
-                .is_some_and(|wanted| wanted != tags.is_empty() && (wanted || digests.is_empty()))
+            let (mut tags, mut digests) = (entry.tags(), entry.digests());
+            if filters.flag("dangling")?.is_some_and(|wanted| wanted != nameless(&tags, &digests))
+                || !bounds.contain(entry.created())
+                || !filters.labels_match(&entry.labels())
             {
                 continue;
             }
-            if !bounds.contain(created) || !filters.labels_match(&entry.labels()) {
-                continue;
-            }
-            let patterns = filters.get("reference");
-            if !patterns.is_empty() {
-                let any = |name: &String| {
-                    patterns.iter().try_fold(false, |any, pattern| Ok::<_, Error>(any || fits(name, pattern)?))
-                };
-                let mut kept = Vec::new();
-                for tag in &tags {
-                    if any(tag)? {
-                        kept.push(tag.clone());
-                    }
-                }
-                tags = kept;
-                let mut kept = Vec::new();
-                for digest in &digests {
-                    if any(digest)? {
-                        kept.push(digest.clone());
-                    }
-                }
-                digests = kept;
+            if let patterns @ [_, ..] = filters.get("reference") {
+                (tags, digests) = (fitting(tags, patterns)?, fitting(digests, patterns)?);
                 if tags.is_empty() && digests.is_empty() {
                     continue;
                 }

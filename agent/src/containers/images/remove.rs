@@ -181,13 +181,16 @@ impl Images {
         details.chains.iter().filter(|chain| !others.contains(*chain)).cloned().collect()
     }
 
-    /// Removes what no container uses: images without a name, or with `dangling=false` all.
+    /// Removes what no container uses: images without a name, or with `dangling=false` those with one
+    /// as well.
     pub async fn prune(&self, filters: &Filters) -> Result<ImagePruneResponse> {
         let nameless = filters.flag("dangling")?.unwrap_or(true);
+        let filters = filters.without("dangling");
         let _alone = self.locks.lock("remove").await;
         let (mut report, mut space) = (Vec::new(), 0);
-        for image in self.list(filters).await? {
-            if (nameless && !image.repo_tags.is_empty()) || !self.users_of(&image.id).is_empty() {
+        for image in self.list(&filters).await? {
+            let named = !image.repo_tags.is_empty() || !image.repo_digests.is_empty();
+            if (nameless && named) || !self.users_of(&image.id).is_empty() {
                 continue;
             }
             let all = self.list_named().await?;
