@@ -307,3 +307,64 @@ fn baked_images_start_without_a_network_and_are_not_pruned() {
     };
     assert!(eventually(SOON, pruned));
 }
+
+#[test]
+fn health_checks_decide_what_is_started_and_restarted() {
+    let host = host();
+    let text = format!(
+        "[[container]]\nname = 'app'\nimage = 'busybox'\n{FOREVER}requires = {{ db = 'healthy' }}\n\
+         [[container]]\nname = 'db'\nimage = 'busybox'\nstop-timeout = '1s'\n\
+         command = ['sh', '-c', 'sleep 3; touch /ready; exec sleep 1000']\n\
+         health = {{ shell = 'echo looking; test -e /ready', interval = '300ms', retries = 100, on-unhealthy = 'restart' }}\n"
+    );
+    declare(&host, "app.toml", &text);
+    let health = || inspect(&host, "db")["State"]["Health"].clone();
+    assert!(eventually(SOON, || row(&host, "db").is_some_and(|row| row["health"] == "starting")));
+    assert_eq!(row(&host, "app").unwrap()["waits"], "it requires db to be healthy");
+    stands(&host, "app", "ok");
+    assert_eq!(health()["Status"], "healthy");
+    assert!(health()["Log"][0]["Output"].as_str().unwrap().contains("looking"));
+    assert!(host.ok(&["ps"]).unwrap().contains("(healthy)"));
+    // Unhealthy with one failure from here on: it is made anew, and the app is restarted after it.
+    declare(&host, "app.toml", &text.replace("retries = 100", "retries = 1, start-period = '20s'"));
+    let pid = |name: &str| inspect(&host, name)["State"]["Pid"].clone();
+    assert!(eventually(SOON, || row(&host, "app").is_some_and(|row| row["standing"] == "ok")
+        && row(&host, "db").is_some_and(|row| row["health"] == "healthy")));
+    let (db, app) = (pid("db"), pid("app"));
+    host.ok(&["exec", "db", "rm", "/ready"]).unwrap();
+    assert!(eventually(SOON, || row(&host, "app").is_some_and(|row| row["standing"] == "ok")
+        && pid("db") != db
+        && pid("app") != app));
+    clean(&host).unwrap();
+}
+
+#[test]
+fn health_checks_of_docker_are_the_same() {
+    let mut host = host();
+    let words = ["run", "-d", "--name", "web", "--health-cmd", "test -e /ready", "--health-interval", "300ms"];
+    host.docker(&[&words[..], &["--health-retries", "2", "busybox", "sleep", "1000"]].concat())
+        .unwrap()
+        .expect(0)
+        .unwrap();
+    let status = |host: &ContainerHost| inspect(host, "web")["State"]["Health"]["Status"].clone();
+    assert!(eventually(SOON, || status(&host) == "unhealthy"));
+    assert!(host.docker(&["ps"]).unwrap().stdout.contains("(unhealthy)"));
+    host.docker(&["exec", "web", "touch", "/ready"]).unwrap().expect(0).unwrap();
+    assert!(eventually(SOON, || status(&host) == "healthy"));
+    // A new daemon goes on with it.
+    host.kill_daemon().unwrap();
+    host.restart_daemon().unwrap();
+    host.docker(&["exec", "web", "rm", "/ready"]).unwrap().expect(0).unwrap();
+    assert!(eventually(SOON, || status(&host) == "unhealthy"));
+    let slow = ["run", "-d", "--name", "slow", "--health-cmd", "sleep 60", "--health-interval", "200ms"];
+    host.docker(
+        &[&slow[..], &["--health-timeout", "500ms", "--health-retries", "1", "busybox", "sleep", "1000"]].concat(),
+    )
+    .unwrap()
+    .expect(0)
+    .unwrap();
+    let log = || inspect(&host, "slow")["State"]["Health"]["Log"][0]["Output"].as_str().unwrap_or_default().to_owned();
+    assert!(eventually(SOON, || log().contains("Health check exceeded timeout (500ms)")), "{}", log());
+    host.ok(&["rm", "-f", "web", "slow"]).unwrap();
+    host.no_leaks().unwrap();
+}

@@ -13,6 +13,7 @@ use super::declared::Reconciler;
 use super::engine::Engine;
 use super::events::Events;
 use super::exec::Execs;
+use super::health::Checks;
 use super::http;
 use super::images::{Images, Users};
 use super::network::Network;
@@ -88,6 +89,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let listener = listen(&app.options.socket)?;
     libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Ready]).ok();
     tracing::info!(socket = %app.options.socket.display(), "serving");
+    let checks = Arc::new(Checks::new(app.engine.clone(), app.execs.clone()));
+    tokio::spawn(checks.run(app.events.clone()));
     tokio::spawn(declared(app.clone()));
     http::serve(listener, app, stopped()?).await
 }

@@ -17,6 +17,7 @@ mod container;
 mod create;
 mod end;
 mod facts;
+mod health;
 mod info;
 mod inspect;
 mod links;

@@ -43,6 +43,7 @@ impl Engine {
                     state.oom_killed = false;
                     state.started = Some(Moment::now());
                     state.finished = None;
+                    state.health = super::health::initial(&container.record().config);
                 });
                 self.tell(container, "start", &[]);
                 self.tell_linked(container);

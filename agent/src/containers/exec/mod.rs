@@ -212,6 +212,23 @@ impl Execs {
         Ok(process::build(own, &exec.config, process::Facts { identity, all, size }))
     }
 
+    /// Kills it; who reads its output sees the end.
+    pub async fn kill(&self, exec: &Exec) -> Result<()> {
+        let (container_id, exec_id) = (exec.container.id().to_owned(), exec.id.clone());
+        match self.containerd.tasks().kill(KillRequest { container_id, exec_id, signal: 9, all: false }).await {
+            Ok(_) => Ok(()),
+            Err(status) => match Error::from(status) {
+                Error::NotFound(_) => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Forgets one that no one will ask about.
+    pub fn forget(&self, id: &str) {
+        self.known().remove(id);
+    }
+
     /// Waits for its end, tells of it and clears it away.
     async fn see_it_end(self: Arc<Self>, exec: Arc<Exec>) {
         let id = exec.container.id();
