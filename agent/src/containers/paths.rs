@@ -47,6 +47,11 @@ impl Paths {
         self.run.join("c").join(id)
     }
 
+    /// The shared memory of one container, when others may have it as well.
+    pub fn shm(&self, id: &str) -> PathBuf {
+        self.runtime(id).join("shm")
+    }
+
     /// The network namespace of one container.
     pub fn netns(&self, id: &str) -> PathBuf {
         self.run.join("netns").join(id)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bollard::models::ContainerCreateBody;
 
+use super::clock::Clock;
 use super::container::Container;
 use super::moment::Moment;
 use super::record::{Record, State};
@@ -54,9 +55,13 @@ impl Engine {
         let folder = self.paths.container(&record.id);
         std::fs::create_dir_all(&folder)
             .map_err(|error| Error::failed(format_args!("make {}", folder.display()), error))?;
+        let id = record.id.clone();
+        let mut clock = Clock::new(&id);
         self.tasks.prepare(&record.id, &image.chain).await?;
+        clock.lap("made the snapshot");
         self.mount_points(&mut record).await?;
         let record = keep(record, &folder).await?;
+        clock.lap("kept the record");
         let container = Arc::new(Container::new(record, State::default(), folder));
         self.registry().insert(container.clone());
         self.tell(&container, "create", &[]);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::clock::Clock;
 use super::container::Container;
 use super::moment::Moment;
 use super::policy::{self, End, Verdict};
@@ -39,13 +40,16 @@ impl Engine {
             "die",
             &[("exitCode", exit.code.to_string()), ("execDuration", end.ran.as_secs().to_string())],
         );
+        let mut clock = Clock::new(container.id());
         self.bring_down(container).await;
+        clock.lap("brought down");
         match verdict {
             Verdict::Again { delay, .. } => self.again_in(container, delay),
             Verdict::Rest if record.host.auto_remove.unwrap_or(false) => {
                 if let Err(error) = self.remove_in_turn(container, true).await {
                     tracing::warn!(id = container.id(), "cannot remove: {error}");
                 }
+                clock.lap("removed");
             }
             Verdict::Rest => {}
         }

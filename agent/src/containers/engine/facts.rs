@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bollard::models::EndpointSettings;
 use containerd_client::types::Mount;
 use oci_spec::runtime::{Capability, LinuxSeccomp, Spec};
+use rustix::mount::{MountFlags, mount};
 
 use super::Engine;
 use super::container::Container;
@@ -175,12 +176,37 @@ impl Engine {
         let shm = match mode.unwrap_or_default() {
             "host" => Shm::Shared("/dev/shm".into()),
             "none" => Shm::None,
+            "shareable" => Shm::Shared(self.share_memory(record)?),
             other => match other.strip_prefix("container:") {
-                Some(reference) => Shm::Shared(format!("/proc/{}/root/dev/shm", self.running(reference)?).into()),
+                Some(reference) => Shm::Shared(self.shared_memory(reference)?),
                 None => Shm::Own,
             },
         };
         Ok((self.space(mode, "ipc")?, shm))
+    }
+
+    /// Shared memory that others can have as well: a mount of the host's.
+    fn share_memory(&self, record: &Record) -> Result<PathBuf> {
+        let folder = self.paths.shm(&record.id);
+        let size = record.host.shm_size.filter(|size| *size > 0).unwrap_or(spec::SHM_SIZE);
+        let options = std::ffi::CString::new(format!("mode=1777,size={size}")).unwrap_or_default();
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| Ok(mount("shm", &folder, "tmpfs", flags, options.as_c_str())?))
+            .map_err(|error| Error::failed(format_args!("mount {}", folder.display()), error))?;
+        Ok(folder)
+    }
+
+    fn shared_memory(&self, reference: &str) -> Result<PathBuf> {
+        let owner = self.find(reference)?;
+        if owner.record().host.ipc_mode.as_deref() == Some("shareable") {
+            return Ok(self.paths.shm(owner.id()));
+        }
+        Err(Error::Conflict(format!(
+            "cannot join IPC namespace of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor \
+             container)",
+            owner.id()
+        )))
     }
 
     fn running(&self, reference: &str) -> Result<u32> {

@@ -12,6 +12,7 @@
 //! watched by who waits.
 
 mod change;
+mod clock;
 pub mod config;
 mod container;
 mod create;

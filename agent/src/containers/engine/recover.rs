@@ -197,6 +197,7 @@ impl Engine {
         let folders = runtime.parent().and_then(|folder| std::fs::read_dir(folder).ok());
         for entry in folders.into_iter().flatten().flatten() {
             if !entry.file_name().to_str().is_some_and(|name| alive.contains(name)) {
+                rustix::mount::unmount(entry.path().join("shm"), rustix::mount::UnmountFlags::DETACH).ok();
                 std::fs::remove_dir_all(entry.path()).ok();
             }
         }

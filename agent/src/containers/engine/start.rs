@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use rustix::mount::UnmountFlags;
+
 use super::Engine;
+use super::clock::Clock;
 use super::container::Container;
 use super::facts::Prepared;
 use super::moment::Moment;
@@ -66,10 +69,16 @@ impl Engine {
 
     async fn bring_up(&self, container: &Arc<Container>) -> Result<u32> {
         let id = container.id();
+        let mut clock = Clock::new(id);
         let Prepared { spec, rootfs, io } = self.prepare(container).await?;
+        clock.lap("prepared");
         self.tasks.describe(id, &container.record().image, &spec).await?;
+        clock.lap("described to containerd");
         self.tasks.create(id, rootfs, io).await?;
-        self.tasks.start(id).await
+        clock.lap("made the task");
+        let pid = self.tasks.start(id).await;
+        clock.lap("started");
+        pid
     }
 
     /// Takes away what a run of a container needed: its task, its network, its streams.
@@ -85,6 +94,8 @@ impl Engine {
         if let Err(error) = released {
             tracing::warn!(id, "cannot let go of the network: {error}");
         }
+        // There is none but for who shares its memory.
+        rustix::mount::unmount(self.paths.shm(id), UnmountFlags::DETACH).ok();
     }
 
     /// Removes the task, by force if it has not ended.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::query::{Query, filters, flag, text};
 use crate::containers::App;
-use crate::containers::engine::{Condition, Container, FILTERS, Inspected, Listing, Removal};
+use crate::containers::engine::{Condition, Container, FILTERS, Inspected, Listing, Removal, Status};
 use crate::containers::error::{Error, Result};
 
 const BETWEEN_STATS: Duration = Duration::from_secs(1);
@@ -112,7 +112,8 @@ async fn wait(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query)
     let waited = found(&app, &id)?.wait(condition);
     let answer = async move {
         let state = waited.await;
-        let error = Some(state.error).filter(|error| !error.is_empty());
+        // Only of one that could not be removed: why another could not start, its start has told.
+        let error = Some(state.error).filter(|_| state.status == Status::Dead);
         let error = error.map(|message| ContainerWaitExitError { message: Some(message) });
         serde_json::to_vec(&ContainerWaitResponse { status_code: state.exit_code, error }).map(Bytes::from)
     };
