@@ -83,7 +83,12 @@ mod tests {
             header.set_mode(if *kind == EntryType::Directory { 0o555 } else { 0o640 });
             let is_file = *kind == EntryType::Regular;
             header.set_size(if is_file { text.len() as u64 } else { 0 });
-            if is_file || *kind == EntryType::Directory {
+            if path.starts_with("./") {
+                // The library would leave the dot out.
+                header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+                header.set_cksum();
+                builder.append(&header, if is_file { text.as_bytes() } else { b"" }).unwrap();
+            } else if is_file || *kind == EntryType::Directory {
                 builder.append_data(&mut header, path, if is_file { text.as_bytes() } else { b"" }).unwrap();
             } else {
                 builder.append_link(&mut header, path, text).unwrap();
