@@ -103,7 +103,7 @@ async fn load(State(app): State<Arc<App>>, query: Query, body: Body) -> Result<R
     answer(|lines| async move {
         let layer = |layer: &Descriptor| {
             if !quiet {
-                lines.write(loading(&layer.digest().as_ref(), layer.size()));
+                lines.write(&loading(layer.digest().as_ref(), layer.size()));
             }
         };
         for loaded in app.images.load(stream, layer).await? {
