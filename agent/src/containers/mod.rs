@@ -13,6 +13,7 @@
 //! Containers outlive this daemon: their shims hold them, their output waits in FIFOs, and a start
 //! of the daemon takes up what it finds ([`engine`]).
 
+pub mod archive;
 pub mod containerd;
 mod daemon;
 pub mod declared;

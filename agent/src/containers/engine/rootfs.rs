@@ -52,6 +52,29 @@ impl Rootfs {
         root.map(Self).map_err(|error| Error::failed("look into the container", error))
     }
 
+    /// The root of the process `pid` without what is mounted below it.
+    pub fn without_mounts(pid: u32) -> Result<Self> {
+        // Only from within its mount namespace can a mount be taken alone, and a thread that enters one
+        // is of no other use afterwards.
+        let thread = std::thread::spawn(move || -> std::result::Result<OwnedFd, Errno> {
+            let namespace = open(format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            let root = open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let errno = |error: nix::errno::Errno| Errno::from_raw_os_error(error as i32);
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).map_err(errno)?;
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNS).map_err(errno)?;
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            open_tree(root, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
+        });
+        let root = thread.join().unwrap_or(Err(Errno::CANCELED));
+        root.map(Self).map_err(|error| Error::failed("look into the container", error))
+    }
+
+    /// A folder of this host as the root.
+    pub fn of_folder(path: &std::path::Path) -> Result<Self> {
+        let root = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        root.map(Self).map_err(|error| Error::failed(format_args!("look into {}", path.display()), error))
+    }
+
     /// Opens what is at `path` inside; links are followed inside.
     pub fn open(&self, path: &str, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
         let path = path.trim_start_matches('/');

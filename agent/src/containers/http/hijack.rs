@@ -73,6 +73,11 @@ async fn feed(body: Body, mut to: tokio::io::WriteHalf<DuplexStream>) {
     to.shutdown().await.ok();
 }
 
+/// An answer that is an archive, in `chunks`.
+pub fn archive(chunks: Chunks) -> Response {
+    ([(CONTENT_TYPE, "application/x-tar")], Body::from_stream(ReceiverStream::new(chunks))).into_response()
+}
+
 /// An answer that goes on as long as there are `chunks`.
 pub fn streamed(tty: bool, chunks: Chunks) -> Response {
     ([(CONTENT_TYPE, content_type(tty))], Body::from_stream(ReceiverStream::new(chunks))).into_response()

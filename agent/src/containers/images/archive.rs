@@ -131,7 +131,7 @@ fn unique() -> u128 {
 }
 
 /// The tar within, by the first bytes.
-fn decompressed<'a>(mut reader: impl Read + 'a) -> std::io::Result<Box<dyn Read + 'a>> {
+pub fn decompressed<'a>(mut reader: impl Read + 'a) -> std::io::Result<Box<dyn Read + 'a>> {
     let mut magic = Vec::with_capacity(6);
     reader.by_ref().take(6).read_to_end(&mut magic)?;
     let whole = std::io::Cursor::new(magic.clone()).chain(reader);
