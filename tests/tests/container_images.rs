@@ -206,3 +206,21 @@ fn a_container_becomes_an_image() -> Result<()> {
     ensure!(docker(&host, &["history", "--format", "{{.Comment}}", "made:1"])?.starts_with("why"));
     refused(&host, &["commit", "-c", "RUN x", "maker"], &["RUN is not a valid change command"])
 }
+
+#[test]
+fn pulls_of_the_same_do_not_meet() -> Result<()> {
+    let host = ContainerHost::start()?;
+    let registry = Registry::start(&host, RegistryKind::Plain, 5000)?;
+    registry.put(&host, &image("app:1").file("big", 0o644, vec![7; 8 << 20]), "app:1")?;
+    let name = format!("{}/app:1", registry.loopback());
+    let empty = kept(&host)?;
+    let pulls = (0..4).map(|_| Ok(host.docker_command()?.args(["pull", "-q", &name]).spawn()?)).collect::<Result<Vec<_>>>()?;
+    for mut pull in pulls {
+        ensure!(pull.wait()?.success(), "one of several pulls failed");
+    }
+    let blobs = registry.log()?.matches("\"GET /v2/app/blobs/").count();
+    ensure!(blobs == 2, "configuration and layer were fetched {blobs} times");
+    docker(&host, &["rmi", &name])?;
+    ensure!(kept(&host)? == empty, "a removed image left {}", kept(&host)?);
+    Ok(())
+}

@@ -106,7 +106,7 @@ fn pointed(from: &str, link: &str) -> String {
 fn file(runtime: &Handle, containerd: &Containerd, entry: &mut impl Read) -> Result<Ingested> {
     let (sender, receiver) = mpsc::channel::<Result<Bytes>>(2);
     let containerd = containerd.clone();
-    let name = format!("keelson-load-{:?}-{}", std::thread::current().id(), unique());
+    let name = format!("keelson-load-{}", content::unique());
     let written =
         runtime.spawn(async move { content::ingest(&containerd, &name, ReceiverStream::new(receiver)).await });
     let mut buffer = vec![0; CHUNK];
@@ -124,10 +124,6 @@ fn file(runtime: &Handle, containerd: &Containerd, entry: &mut impl Read) -> Res
     }
     drop(sender);
     runtime.block_on(written).map_err(|error| Error::failed("write content", error))?
-}
-
-fn unique() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
 
 /// The tar within, by the first bytes.

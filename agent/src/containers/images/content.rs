@@ -1,6 +1,8 @@
 //! The content store: small blobs whole, large ones as streams, each written once and verified.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use containerd_client::services::v1::{
@@ -63,6 +65,13 @@ pub async fn label(containerd: &Containerd, digest: &str, labels: HashMap<String
     Ok(())
 }
 
+/// A text that no other call gave.
+pub fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", now.as_nanos(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Writes a small blob, and gives it the labels even where it was there before.
 pub async fn write(
     containerd: &Containerd,
@@ -72,7 +81,8 @@ pub async fn write(
 ) -> Result<Descriptor> {
     let descriptor = manifest::describe(media_type, data)?;
     let digest = descriptor.digest().to_string();
-    let reference = format!("keelson-{digest}");
+    // One writer a reference: another one of the same blob must not be in the way.
+    let reference = format!("keelson-{}-{digest}", unique());
     match Writer::open(containerd, &reference, data.len() as u64, &digest).await? {
         None => label(containerd, &digest, labels).await?,
         Some(mut writer) => {

@@ -12,6 +12,7 @@ use crate::containers::error::Result;
 impl Images {
     /// Makes `name` point to `target`. An image that loses its last name by that is kept without one.
     pub(super) async fn set_name(&self, name: &str, target: &Descriptor) -> Result<()> {
+        let _alone = self.locks.lock("names").await;
         let all = self.list_named().await?;
         let digest = target.digest().to_string();
         let old = all.iter().find(|named| named.name == name);

@@ -114,7 +114,7 @@ impl Images {
     /// Removes a name, and with its last name or by its id the image.
     pub async fn remove(&self, text: &str, force: bool) -> Result<Vec<ImageDeleteResponseItem>> {
         // Two names of one image, removed at the same time, are not both its last.
-        let _alone = self.locks.lock("remove").await;
+        let _alone = self.locks.lock("names").await;
         let all = self.list_named().await?;
         let (id, name) = self.meant(&all, text).await?;
         let named = self.names_of(&all, &id).await;
@@ -186,7 +186,7 @@ impl Images {
     pub async fn prune(&self, filters: &Filters) -> Result<ImagePruneResponse> {
         let nameless = filters.flag("dangling")?.unwrap_or(true);
         let filters = filters.without("dangling");
-        let _alone = self.locks.lock("remove").await;
+        let _alone = self.locks.lock("names").await;
         let (mut report, mut space) = (Vec::new(), 0);
         for image in self.list(&filters).await? {
             let named = !image.repo_tags.is_empty() || !image.repo_digests.is_empty();

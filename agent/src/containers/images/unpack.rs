@@ -1,7 +1,6 @@
 //! Layers to snapshots: each is applied by containerd's diff service upon the one below it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use containerd_client::services::v1::ApplyRequest;
 use containerd_client::services::v1::snapshots::{
@@ -94,10 +93,7 @@ fn unpacked(layer: &Descriptor, status: &Status) -> Error {
 
 /// A key of its own for every attempt, so that one that broke off is in no other's way.
 fn working_key(chain: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("extract-{}-{next} {chain}", now.as_nanos())
+    format!("extract-{} {chain}", content::unique())
 }
 
 /// Whether there is such a snapshot.
