@@ -269,6 +269,14 @@ fn a_followed_tag_takes_the_newer_image_and_goes_back_from_a_bad_one() {
     let told = || row(&host, "app").and_then(|row| row["update"].as_str().map(str::to_owned)).unwrap_or_default();
     assert!(eventually(SOON, || told().contains("was no good: it ended with 7")), "{}", host.daemon().log_tail());
     assert!(eventually(SOON, || version() == "two"));
+    // The fourth says itself that it is unhealthy.
+    let sick = TestImage::busybox("app:1")
+        .set("Cmd", json!(["sh", "-c", "echo four; exec sleep 1000"]))
+        .set("Healthcheck", json!({ "Test": ["CMD", "false"], "Interval": 200_000_000, "Retries": 2 }));
+    registry.put(&host, &sick, "app:1").unwrap();
+    host.ok(&["containers", "apply", "--update"]).unwrap();
+    assert!(eventually(SOON, || told().contains("was no good: it is unhealthy")), "{}", host.daemon().log_tail());
+    assert!(eventually(SOON, || version() == "two"));
     clean(&host).unwrap();
 }
 
@@ -367,4 +375,40 @@ fn health_checks_of_docker_are_the_same() {
     assert!(eventually(SOON, || log().contains("Health check exceeded timeout (500ms)")), "{}", log());
     host.ok(&["rm", "-f", "web", "slow"]).unwrap();
     host.no_leaks().unwrap();
+}
+
+/// Four containers that need each other, of a version.
+fn four(version: u32) -> String {
+    let one = |name: &str, more: &str| {
+        format!(
+            "[[container]]\nname = '{name}'\nimage = 'busybox'\n{FOREVER}labels = {{ version = '{version}' }}\n{more}\n"
+        )
+    };
+    let ports = format!("[group]\nports = ['{}:80']\n", 18000 + version);
+    let more = "requires = { first = 'started' }";
+    [
+        ports,
+        one("first", ""),
+        one("second", more),
+        one("third", "requires = { second = 'started' }"),
+        one("fourth", more),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_daemon_killed_at_any_point_leaves_work_that_the_next_one_ends() {
+    let mut host = host();
+    for round in 0..12 {
+        declare(&host, "four.toml", &four(round));
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 130));
+        host.kill_daemon().unwrap();
+        host.restart_daemon().unwrap();
+    }
+    for name in ["first", "second", "third", "fourth"] {
+        stands(&host, name, "ok");
+        assert_eq!(inspect(&host, name)["Config"]["Labels"]["version"], "11");
+    }
+    assert_eq!(host.ok(&["ps", "-aq"]).unwrap().lines().count(), 4);
+    clean(&host).unwrap();
 }

@@ -12,8 +12,8 @@ use super::client::{Body, Target};
 use super::common::{document, text_block};
 use super::format::table::{Table, ellipsis, short};
 use crate::containers::declared::load;
-use crate::containers::declared::plan::{Action, Standing};
 use crate::containers::declared::report::{Report, Row};
+use crate::containers::declared::step::{Action, Standing};
 
 /// Declared containers: the files in /etc/keelson/containers.d
 #[derive(Debug, Subcommand)]

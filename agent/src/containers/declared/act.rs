@@ -7,9 +7,10 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::groups;
-use super::model::{Declaration, HASH, IMAGE, OWNER};
-use super::plan::{Action, Step, delay};
+use super::model::{Declaration, HASH, IMAGE, NETWORK, OWNER};
+use super::plan::delay;
 use super::reconciler::{FIRST_PAUSE, LONGEST_PAUSE, Look, Reconciler, now};
+use super::step::{Action, Step};
 use super::world::{Failure, ImageState};
 use crate::containers::engine::{Container, Removal};
 use crate::containers::error::{Error, Result};
@@ -153,6 +154,7 @@ fn body(declaration: &Declaration, image: &str) -> bollard::models::ContainerCre
     let mut labels: HashMap<String, String> = declaration.body.labels.clone().unwrap_or_default();
     labels.insert(OWNER.to_owned(), declaration.owner());
     labels.insert(HASH.to_owned(), declaration.hash.clone());
+    labels.extend(declaration.network.clone().map(|network| (NETWORK.to_owned(), network)));
     labels.insert(IMAGE.to_owned(), image.to_owned());
     bollard::models::ContainerCreateBody {
         image: Some(image.to_owned()),

@@ -10,15 +10,17 @@ const GENERATION: u32 = 1;
 
 /// SHA-256, hexadecimal. How it is restarted and updated and what it waits for is not part of it:
 /// that needs no new container.
-pub fn hash(declaration: &Declaration, group: Option<&Group>) -> String {
+pub fn hash(declaration: &Declaration) -> String {
     let body = serde_json::to_value(&declaration.body).unwrap_or_default();
     let mut text = format!("{GENERATION}\n{}\n{}\n", declaration.image, declaration.group.as_deref().unwrap_or("-"));
     canonical(&body, &mut text);
-    // A new network for the group means new containers in it.
-    if let Some(group) = group {
-        text.push_str(&group.network);
-        canonical(&serde_json::to_value(&group.ports).unwrap_or_default(), &mut text);
-    }
+    hex::encode(Sha256::digest(text))
+}
+
+/// SHA-256, hexadecimal, of the network that the containers of a group share.
+pub fn network(group: &Group) -> String {
+    let mut text = format!("{GENERATION}\n{}\n", group.network);
+    canonical(&serde_json::to_value(&group.ports).unwrap_or_default(), &mut text);
     hex::encode(Sha256::digest(text))
 }
 

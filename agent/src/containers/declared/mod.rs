@@ -21,6 +21,7 @@ pub mod plan;
 mod plan_tests;
 mod reconciler;
 pub mod report;
+pub mod step;
 #[cfg(test)]
 mod testing;
 pub mod update;

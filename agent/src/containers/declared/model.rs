@@ -15,6 +15,8 @@ pub const OWNER: &str = "org.keelson.declared";
 /// The label with the digest of what was declared when the container was made.
 pub const HASH: &str = "org.keelson.declared.hash";
 
+/// The label with the digest of the group's network that the container was made for.
+pub const NETWORK: &str = "org.keelson.declared.network";
 /// The label with the image that the container was made from: a name, or a name and a digest.
 pub const IMAGE: &str = "org.keelson.declared.image";
 
@@ -69,6 +71,8 @@ pub struct Declaration {
     pub update: Option<Update>,
     /// SHA-256 of all that a container cannot change while it lives.
     pub hash: String,
+    /// SHA-256 of the group's network; a new one means new containers in it.
+    pub network: Option<String>,
 }
 
 impl Declaration {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bollard::models::HealthStatusEnum;
 
-use super::model::{HASH, IMAGE, OWNER};
+use super::model::{HASH, IMAGE, NETWORK, OWNER};
 use super::world::{Health, Life, Millis, Observed};
 use crate::containers::engine::{Container, Engine, Moment, State, Status};
 
@@ -20,6 +20,7 @@ fn one(container: &Container) -> Observed {
         id: record.id.clone(),
         owner: label(OWNER),
         hash: label(HASH),
+        network: label(NETWORK),
         image: label(IMAGE).or_else(|| record.config.image.clone()).unwrap_or_default(),
         state: life(&state),
         started: millis(state.started),

@@ -4,116 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::model::{Declaration, Policy};
 use super::order::{Order, order};
+use super::step::{Action, Standing, Step};
 use super::waits::{Waits, blocked};
 use super::world::{Health, ImageState, Life, Memory, Millis, Observed, World};
-
-/// What is done with a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Nothing.
-    Keep,
-    /// It is made and started.
-    Create,
-    /// It is removed, and made anew and started.
-    Replace,
-    /// It is started.
-    Start,
-    /// It is stopped and started.
-    Restart,
-    /// It is stopped.
-    Stop,
-    /// It is removed.
-    Remove,
-    /// Nothing can be done before a person changes something.
-    Refuse,
-}
-
-/// How it stands with a declared container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Standing {
-    /// As declared.
-    Ok,
-    /// On the way there.
-    Waiting,
-    /// Not as declared, and waiting alone will not help.
-    Failed,
-}
-
-/// What is done with one container, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// Its name.
-    pub name: String,
-    /// Its declaration, `FILE/NAME`.
-    pub owner: String,
-    /// Its id, when it is there.
-    pub id: Option<String>,
-    /// What is done.
-    pub action: Action,
-    /// Why.
-    pub reason: String,
-    /// What the action waits for; nothing is done before.
-    pub waits: Option<Waits>,
-    /// How it stands.
-    pub standing: Standing,
-    /// The image it is made of.
-    pub image: String,
-    /// Whether it is only stopped to be started again.
-    #[serde(skip)]
-    pub again: bool,
-    /// Restarts in a row, this one counted.
-    #[serde(skip)]
-    pub restarts: u32,
-}
-
-impl Step {
-    fn new(declaration: &Declaration, observed: Option<&Observed>, action: Action, reason: impl Into<String>) -> Self {
-        let standing = match action {
-            Action::Keep => Standing::Ok,
-            Action::Refuse => Standing::Failed,
-            _ => Standing::Waiting,
-        };
-        Self {
-            name: declaration.name.clone(),
-            owner: declaration.owner(),
-            id: observed.map(|observed| observed.id.clone()),
-            action,
-            reason: reason.into(),
-            waits: None,
-            standing,
-            image: declaration.image.clone(),
-            again: false,
-            restarts: 0,
-        }
-    }
-
-    /// Whether something is to be done at once.
-    pub fn is_due(&self) -> bool {
-        self.waits.is_none() && !matches!(self.action, Action::Keep | Action::Refuse)
-    }
-
-    /// Whether the container is on its way down, or up, in this step.
-    pub fn is_moving(&self) -> bool {
-        match &self.waits {
-            Some(waits) => !waits.failed,
-            None => self.is_due(),
-        }
-    }
-
-    fn waiting(mut self, waits: Option<Waits>) -> Self {
-        if waits.as_ref().is_some_and(|waits| waits.failed) {
-            self.standing = Standing::Failed;
-        }
-        self.waits = waits;
-        self
-    }
-}
 
 /// What is done next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -244,6 +139,9 @@ impl Planner<'_> {
         if observed.hash.as_deref() != Some(&self.declaration.hash) {
             return Some("its declaration changed".to_owned());
         }
+        if observed.network != self.declaration.network {
+            return Some("the network of its group changed".to_owned());
+        }
         let image = self.image();
         (self.declaration.update.is_some() && observed.image != image).then(|| match self.memory().image.previous {
             Some(_) => format!("there is a newer image: {image}"),
@@ -259,8 +157,9 @@ impl Planner<'_> {
             };
         }
         if let Some(why) = self.changed(observed) {
-            if self.requires_what_comes() && self.world.images.get(&self.image()) == Some(&ImageState::Here) {
-                // It would wait for the new one, which may need what this one holds: a group's network.
+            let here = self.world.images.get(&self.image()) == Some(&ImageState::Here);
+            // It would wait for the others, which may wait for what it holds.
+            if here && (observed.network != self.declaration.network || self.requires_what_comes()) {
                 return self.make(Some(observed), Action::Remove, why);
             }
             return self.blocked(self.make(Some(observed), Action::Replace, why), true);
@@ -293,9 +192,10 @@ impl Planner<'_> {
         }
     }
 
-    /// Something that it requires is made anew in this plan.
+    /// Something that it requires is made anew.
     fn requires_what_comes(&self) -> bool {
-        let comes = |step: &Step| step.is_due() && matches!(step.action, Action::Create | Action::Replace);
+        let comes =
+            |step: &Step| step.is_due() && matches!(step.action, Action::Create | Action::Replace | Action::Remove);
         self.declaration.requires.keys().any(|name| self.planned.get(name).is_some_and(comes))
     }
 

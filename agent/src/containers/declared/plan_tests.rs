@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::model::{Broken, Declared};
-use super::plan::{Action, Plan, Standing, Step, delay, plan};
+use super::plan::{Plan, delay, plan};
+use super::step::{Action, Standing, Step};
 use super::testing::{declared, file};
 use super::world::{Failure, Followed, Health, ImageState, Life, Memory, Observed, World};
 
@@ -36,6 +37,7 @@ impl Given {
             id: format!("id-{name}"),
             owner: Some(found.owner()),
             hash: Some(found.hash.clone()),
+            network: found.network.clone(),
             image: "img:1".into(),
             state,
             started: 990_000,
@@ -153,6 +155,27 @@ fn what_changed_together_goes_down_together() {
     assert_eq!(given.shown(), ["db create", "app remove"]);
     given.failures.insert("db".into(), Failure { why: "x".into(), count: 1, until: 1_000_100 });
     assert_eq!(given.shown(), ["db create?", "app replace?"]);
+}
+
+#[test]
+fn a_new_network_of_the_group_takes_all_its_containers_down_first() {
+    let text = |port: u16| {
+        let one = |name: &str, more: &str| format!("[[container]]\nname = '{name}'\nimage = 'img:1'\n{more}\n");
+        let all =
+            [one("aa", ""), one("bb", "requires = { aa = 'started' }"), one("cc", "requires = { bb = 'started' }")];
+        format!("[group]\nports = ['{port}:80']\n{}", all.concat())
+    };
+    let mut given = Given::new(&[]);
+    given.declared.files.push(file("pod", &text(1)));
+    given = ["aa", "bb", "cc"].into_iter().fold(given, |given, name| given.with(name, Life::Running));
+    assert_eq!(given.shown(), ["aa keep", "bb keep", "cc keep"]);
+    given.declared.files[0] = file("pod", &text(2));
+    assert_eq!(given.shown(), ["aa remove", "bb remove", "cc remove"]);
+    // Ended in between: what is left of the old ones holds the old network.
+    given.observed.retain(|name, _| name == "cc");
+    assert_eq!(given.shown(), ["aa create", "bb create?", "cc remove"]);
+    given.observed.clear();
+    assert_eq!(given.shown(), ["aa create", "bb create?", "cc create?"]);
 }
 
 #[test]

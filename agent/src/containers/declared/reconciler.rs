@@ -214,7 +214,8 @@ impl Reconciler {
             let image = wanted_image(declaration, memories.get(&declaration.name));
             let found = observed.get(&declaration.name);
             let same = found.is_some_and(|found| {
-                found.hash.as_ref() == Some(&declaration.hash) && (declaration.update.is_none() || found.image == image)
+                let same = found.hash.as_ref() == Some(&declaration.hash) && found.network == declaration.network;
+                same && (declaration.update.is_none() || found.image == image)
             });
             (declaration.enabled && !same).then_some(image)
         };

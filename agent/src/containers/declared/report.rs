@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::Declared;
-use super::plan::{Action, Plan, Standing, Step};
+use super::plan::Plan;
+use super::step::{Action, Standing, Step};
 use super::world::{Health, Memory, Observed};
 
 /// How it stands with all that is declared.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::model::{Condition, Declaration};
-use super::plan::{Action, Step};
+use super::step::{Action, Step};
 use super::world::{Health, ImageState, Life, Millis, World};
 
 /// What an action waits for.

@@ -37,6 +37,8 @@ pub struct Observed {
     pub owner: Option<String>,
     /// The digest of the declaration it was made from.
     pub hash: Option<String>,
+    /// The digest of the group's network that it was made for.
+    pub network: Option<String>,
     /// The image it was made from, as the plan named it.
     pub image: String,
     /// What it does.

@@ -14,7 +14,7 @@ use super::body::Bodies;
 use super::raw::{Raw, RawContainer, RawGroup, RawRestart, RawUpdate, Text};
 use super::window::Window;
 use super::{Read, body};
-use crate::containers::declared::hash::hash;
+use crate::containers::declared::hash::{hash, network};
 use crate::containers::declared::model::{Condition, Declaration, File, Group, Policy, Restart, Update};
 use crate::containers::words;
 
@@ -43,8 +43,8 @@ pub fn validate(source: &Source, raw: &Raw, read: Read<'_>) -> Result<File, Vec<
             let span = item.get_ref().name.as_ref().map_or(item.span(), Spanned::span);
             check.report(span, format!("this file declares `{}` twice", declaration.name));
         }
-        let hash = hash(&declaration, group.as_ref().and_then(Option::as_ref));
-        containers.push(Declaration { hash, ..declaration });
+        let network = group.as_ref().and_then(Option::as_ref).map(network);
+        containers.push(Declaration { hash: hash(&declaration), network, ..declaration });
     }
     if !check.problems.is_empty() {
         return Err(check.problems);
@@ -128,6 +128,7 @@ impl Check<'_> {
             restart_unhealthy: self.restart_unhealthy(raw),
             update: raw.update.as_ref().and_then(|update| self.update(update.get_ref(), &image, &raw.image)),
             hash: String::new(),
+            network: None,
             name,
             body,
             image,
