@@ -44,10 +44,10 @@ use session::Session;
 )]
 struct Cli {
     /// Print exactly one JSON document, and nothing else, on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     json: bool,
     /// The address of the bus keeld serves on, instead of the system bus
-    #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true, help_heading = "Everywhere")]
     bus: Option<String>,
     #[command(flatten)]
     daemon: containers::Connection,

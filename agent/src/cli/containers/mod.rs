@@ -70,7 +70,8 @@ pub struct Connection {
         hide_env = true,
         hide_short_help = true,
         default_value = DEFAULT_HOST,
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = "Everywhere"
     )]
     host: String,
 }
