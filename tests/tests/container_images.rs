@@ -214,7 +214,8 @@ fn pulls_of_the_same_do_not_meet() -> Result<()> {
     registry.put(&host, &image("app:1").file("big", 0o644, vec![7; 8 << 20]), "app:1")?;
     let name = format!("{}/app:1", registry.loopback());
     let empty = kept(&host)?;
-    let pulls = (0..4).map(|_| Ok(host.docker_command()?.args(["pull", "-q", &name]).spawn()?)).collect::<Result<Vec<_>>>()?;
+    let pulls =
+        (0..4).map(|_| Ok(host.docker_command()?.args(["pull", "-q", &name]).spawn()?)).collect::<Result<Vec<_>>>()?;
     for mut pull in pulls {
         ensure!(pull.wait()?.success(), "one of several pulls failed");
     }

@@ -89,7 +89,10 @@ fn entry(parent: &Level, name: &OsStr, path: String, all: &mut Vec<Change>) -> i
     let now = stat(&parent.upper, name)?.filter(|stat| !is_whiteout(stat));
     let (now, before) = match (now, before) {
         (Some(now), before) => (now, before),
-        (None, Some(_)) => return Ok(all.push(Change { path, kind: Kind::Deleted })),
+        (None, Some(_)) => {
+            all.push(Change { path, kind: Kind::Deleted });
+            return Ok(());
+        }
         (None, None) => return Ok(()),
     };
     let place = all.len();

@@ -7,7 +7,7 @@ use crate::containers::streams::lines::rfc3339;
 
 /// The value of the header, before it is encoded.
 pub fn path_stat(name: &str, stat: &Stat, target: Option<&str>) -> Value {
-    let nanos = u64::try_from(stat.st_mtime).unwrap_or_default() * 1_000_000_000 + stat.st_mtime_nsec as u64;
+    let nanos = u64::try_from(stat.st_mtime).unwrap_or_default() * 1_000_000_000 + stat.st_mtime_nsec;
     json!({
         "name": if name.is_empty() { "/" } else { name },
         "size": stat.st_size,
