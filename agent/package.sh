@@ -7,7 +7,7 @@ usage() {
     cat <<'TEXT'
 Usage: agent/package.sh [--help] [OUTDIR]
 
-Builds keeld and keelctl (cargo build --release) and packs them as
+Builds keeld, its part for containers and keelctl (cargo build --release) and packs them as
 OUTDIR/keelson-agent_VERSION_ARCHITECTURE.deb; OUTDIR is target/debs unless given.
 The same programs give the same file, byte for byte, and a file that would not
 change is left alone. Packages of other versions in OUTDIR are removed.
@@ -28,7 +28,7 @@ package=keelson-agent
 from=agent/debian
 
 # For the whole workspace, whose features are then the same as in every other build: nothing is built twice.
-cargo build --release --locked --quiet --workspace --bin keeld --bin keelctl
+cargo build --release --locked --quiet --workspace --bin keeld --bin keeld-containers --bin keelctl
 # Every time in the package is this one: only what is in the files decides over its bytes. Set after the
 # build, which takes another time for another build.
 export SOURCE_DATE_EPOCH=1735689600
@@ -45,6 +45,7 @@ put() { install -D -m "$1" "$2" "$root/$3"; }
 page() { install -d "$root/usr/share/man/$2" && gzip -9n <"$1" >"$root/usr/share/man/$2/$(basename "$1").gz"; }
 
 put 755 target/release/keeld usr/libexec/keelson/keeld
+put 755 target/release/keeld-containers usr/libexec/keelson/keeld-containers
 put 755 target/release/keelctl usr/bin/keelctl
 for unit in keeld.service keelson-containers.service keelson.slice; do
     put 644 $from/systemd/$unit usr/lib/systemd/system/$unit
@@ -68,7 +69,7 @@ completion zsh usr/share/zsh/vendor-completions/_keelctl
 completion fish usr/share/fish/vendor_completions.d/keelctl.fish
 
 # The newest symbol version either program needs of the C library.
-libc=$(objdump -T "$root/usr/libexec/keelson/keeld" "$root/usr/bin/keelctl" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+libc=$(objdump -T "$root"/usr/libexec/keelson/* "$root/usr/bin/keelctl" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
 size=$(du -k --apparent-size -s "$root" | cut -f 1)
 mkdir "$root/DEBIAN"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" -e "s/@LIBC@/${libc#GLIBC_}/" \

@@ -10,14 +10,12 @@
 //! - [`model`]: the documents that cross D-Bus and that `--json` prints
 //! - [`deploy`]: observing, deciding about and changing deployments through libostree
 //! - [`history`]: what was deployed and booted when, and whether a boot did what it should
-//! - [`containers`]: a daemon beside it, `keeld containers`, that runs containers over containerd
 //! - [`api`]: the D-Bus interface, its client, and who may do what
 //! - [`daemon`]: keeld's main loop, worker thread, supervision and privileges
 //! - [`cli`]: keelctl, one module a verb
 
 pub mod api;
 pub mod cli;
-pub mod containers;
 pub mod daemon;
 pub mod deploy;
 pub mod history;

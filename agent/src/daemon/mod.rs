@@ -11,7 +11,6 @@
 
 pub mod book;
 mod boot;
-mod journal;
 mod mainloop;
 mod memory;
 mod options;
@@ -21,10 +20,13 @@ pub mod state;
 mod supervision;
 mod worker;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
+use keelson_common::journal;
 
 pub use options::{Options, Part};
 
@@ -44,17 +46,20 @@ pub fn main() -> ExitCode {
 fn start(mut options: Options) -> anyhow::Result<()> {
     match options.part.take() {
         None => start_host(options),
-        Some(Part::Containers(options)) => start_containers(*options),
+        Some(Part::Containers { words }) => Err(become_containers(&words)),
     }
 }
 
-fn start_containers(options: crate::containers::Options) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(crate::containers::run(options))
+/// Becomes the program beside this one: it is without libostree, which it would only hold in memory.
+fn become_containers(words: &[OsString]) -> anyhow::Error {
+    let beside = std::env::current_exe().map(|path| path.with_file_name("keeld-containers"));
+    match beside {
+        Ok(program) => {
+            let error = Command::new(&program).args(words).exec();
+            anyhow::Error::new(error).context(format!("cannot start {}", program.display()))
+        }
+        Err(error) => anyhow::Error::new(error).context("cannot tell where keeld is"),
+    }
 }
 
 fn start_host(options: Options) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Owns keeld's command line.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -34,8 +35,13 @@ pub struct Options {
 /// The parts of the agent that are daemons of their own.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Part {
-    /// Serve the containers of this host
-    Containers(Box<crate::containers::Options>),
+    /// Serve the containers of this host; see keeld containers --help
+    #[command(disable_help_flag = true)]
+    Containers {
+        /// The words of that daemon's own command line
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
 }
 
 impl Options {

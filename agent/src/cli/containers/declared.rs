@@ -11,9 +11,9 @@ use super::Context;
 use super::client::{Body, Target};
 use super::common::{document, text_block};
 use super::format::table::{Table, ellipsis, short};
-use crate::containers::declared::load;
-use crate::containers::declared::report::{Report, Row};
-use crate::containers::declared::step::{Action, Standing};
+use keelson_containers::declared::load;
+use keelson_containers::declared::report::{Report, Row};
+use keelson_containers::declared::step::{Action, Standing};
 
 /// Declared containers: the files in /etc/keelson/containers.d
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,7 @@ use super::common::told;
 use super::format::name;
 use super::login::auth;
 use super::terminal::progress::{self, Progress};
-use crate::containers::images::reference;
+use keelson_containers::images::reference;
 
 pub use super::terminal::progress::Show;
 

@@ -8,7 +8,7 @@ use super::Context;
 use super::client::Target;
 use super::common::each;
 use super::parse::{restart, size};
-use crate::containers::words;
+use keelson_containers::words;
 
 /// Change the limits and the restart policy of containers, also of those that run
 #[derive(Debug, clap::Args)]

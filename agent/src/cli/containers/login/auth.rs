@@ -6,7 +6,7 @@ use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 
-use crate::containers::images::auth::{AuthFile, file_to_write, files, lookup};
+use keelson_containers::images::auth::{AuthFile, file_to_write, files, lookup};
 
 /// The header with the credentials for the registry of `image`; none where there are none.
 pub fn header(image: &str) -> anyhow::Result<Option<String>> {

@@ -13,7 +13,7 @@ use super::Context;
 use super::client::Target;
 use super::common::told;
 use super::terminal::raw::Mode;
-use crate::containers::images::auth::normal;
+use keelson_containers::images::auth::normal;
 
 /// Keep the credentials for a registry
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ use bollard::models::{
 
 use super::super::parse::hosts;
 use super::{some, usage};
-use crate::containers::words;
+use keelson_containers::words;
 
 /// The network of a container.
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use bollard::models::{HostConfig, ResourcesUlimits};
 
 use super::super::parse::{size, ulimit};
 use super::some;
-use crate::containers::words;
+use keelson_containers::words;
 
 /// Limits of a container.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use super::super::parse::environment;
 use super::super::parse::mount;
 use super::super::parse::volume::{Volume, volume};
 use super::{some, usage};
-use crate::containers::words;
+use keelson_containers::words;
 
 /// Files of a container.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! Pure parsers of what is written on the command line, in Docker's grammar and with its words for
 //! what is wrong. One file a kind; each turns text into the type that crosses the API. What declarations
-//! are written in, too, is in [`crate::containers::words`].
+//! are written in, too, is in [`keelson_containers::words`].
 
 pub mod duration;
 pub mod environment;

@@ -7,7 +7,7 @@ use bollard::models::{
     MountVolumeOptions, MountVolumeOptionsDriverConfig,
 };
 
-use crate::containers::words;
+use keelson_containers::words;
 
 /// One mount.
 pub fn mount(text: &str) -> Result<Mount, String> {

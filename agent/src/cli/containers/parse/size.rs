@@ -1,6 +1,6 @@
 //! Owns amounts: bytes that may be without limit, and processors (`0.5`).
 
-use crate::containers::words;
+use keelson_containers::words;
 
 /// Bytes, or -1 for no limit.
 pub fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
