@@ -4,6 +4,7 @@
 #
 # Needs root or sudo for Debian packages. Debian 12 gets QEMU from bookworm-backports, because its
 # own 7.2 corrupts guests. A Rust toolchain comes by Debian's rustup when the one present is too old.
+# Go is only for the Kubernetes that tests run against: manifests/kubernetes/build.sh calls `keelson_go`.
 #
 # shellcheck shell=bash
 
@@ -15,12 +16,12 @@ keelson_packages=(
     openssh-client ovmf qemu-system-x86 qemu-utils xorriso
     curl dbus-daemon dpkg-dev python3
     apache2-utils busybox-static containernetworking-plugins docker-registry golang-github-containers-common
-    conntrack iproute2 iptables mmdebstrap nftables openssl procps skopeo
+    conntrack etcd-server iproute2 iptables mmdebstrap nftables openssl procps skopeo
 )
 # Programs that come from one of several packages, Docker's own among them.
 keelson_programs=(containerd runc docker)
 # Of those, servers that tests start for themselves: installing them here shall not set them going.
-keelson_servers=(containerd.service docker.service docker.socket docker-registry.service)
+keelson_servers=(containerd.service docker.service docker.socket docker-registry.service etcd.service)
 # The oldest QEMU that is sound, as a Debian version.
 keelson_qemu='1:8'
 
@@ -92,7 +93,7 @@ keelson_idle() {
     [ -d /run/systemd/system ] || return 0
     for server in "${keelson_servers[@]}"; do
         case " $* " in
-        *" ${server%.*} "* | *" ${server%.*}.io "*)
+        *" ${server%.*} "* | *" ${server%.*}.io "* | *" ${server%.*}-server "*)
             keelson_root systemctl disable --now --quiet "$server" 2>/dev/null || true
             ;;
         esac
@@ -225,4 +226,46 @@ keelson_rustup_unpacked() {
     fi
     find "$dir/cache/archives" -name '*.deb' -exec dpkg-deb -x {} "$dir/root" \;
     rm -rf "$dir/cache" "$dir/state"
+}
+
+# --- Go ---
+
+# The version that the module of Kubernetes asks for.
+keelson_go_wanted() { sed -n 's/^go //p' manifests/kubernetes/go.mod; }
+
+# Whether the `go` in PATH is, in the module, at least of this version; it may fetch another for that.
+keelson_go_fits() {
+    local version
+    version=$(cd manifests/kubernetes && go env GOVERSION) && dpkg --compare-versions "${version#go}" ge "$1"
+}
+
+# Has a Go in PATH that is new enough: the one there is; or Debian's golang-go, which from 1.21 on takes
+# a newer toolchain from the Go module proxy, as it does any module, and checks it.
+keelson_go() {
+    local wanted suite= packages
+    wanted=$(keelson_go_wanted)
+    GOTOOLCHAIN=local keelson_go_fits "$wanted" 2>/dev/null && return
+    export GOTOOLCHAIN=auto
+    keelson_go_takes "$wanted" && return
+    [ "$(keelson_release)" != bookworm ] || suite=/bookworm-backports
+    # The first depends on the second's version.
+    packages=("golang-go$suite" "golang-src$suite")
+    keelson_say "installing Debian packages: ${packages[*]}"
+    keelson_lists_are_fresh || keelson_update || true
+    [ -z "$suite" ] || keelson_backports
+    keelson_install "${packages[@]}" || { keelson_update && keelson_install "${packages[@]}"; } ||
+        keelson_fail "apt could not install golang-go (see above)"
+    # One that is too old may go first in PATH.
+    keelson_go_takes "$wanted" || { export PATH=/usr/bin:$PATH && keelson_go_takes "$wanted"; } ||
+        keelson_fail "no Go $wanted: Debian's is installed, but the Go module proxy does not give it (see above)"
+}
+
+# Whether the `go` in PATH can be of this version, by way of the Go module proxy.
+keelson_go_takes() {
+    local version
+    version=$(GOTOOLCHAIN=local go version 2>/dev/null | cut -d' ' -f3) && [ -n "$version" ] &&
+        dpkg --compare-versions "${version#go}" ge 1.21 || return
+    [ -d "$(go env GOMODCACHE)/golang.org/toolchain@v0.0.1-go$1.linux-amd64" ] ||
+        keelson_say "fetching Go $1 through the Go module proxy, with $version"
+    keelson_go_fits "$1"
 }

@@ -9,9 +9,9 @@ Usage: tests/run.sh [--quick] [--help]
 
 Installs what building and testing need (and says what first), then checks the
 format, builds everything, lints, and runs the unit, integration and VM tests.
-Composes and disks are kept in .cache and made again only when something
-changed, so a second run is quicker. Ends with a summary; the exit code is 0
-only when everything passed.
+Composes, disks and the Kubernetes that hosts are tested against are kept in
+.cache and made again only when something changed, so a second run is quicker.
+Ends with a summary; the exit code is 0 only when everything passed.
 
   --quick   leave the VM tests out
   --help    print this text
@@ -69,6 +69,7 @@ filter=()
 step build cargo build --release --locked --workspace
 [ "$failed" = 0 ] || finish
 step package agent/package.sh
+step kubernetes manifests/kubernetes/build.sh
 step format cargo fmt --all --check
 step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings
 step test cargo test --release --locked --workspace --no-fail-fast -- "${filter[@]}"

@@ -2,13 +2,15 @@
 //! ([`apt`], [`gpg`]), a web server that can be told to stall ([`http`]), OSTree repositories that
 //! went wrong in some way ([`repo`]), the built `keelson` ([`keelson`]), a little world of all these
 //! to compose in ([`archive`]), and the shipped hosts in two versions, composed once a checkout and
-//! shared by all tests ([`host`]), and a virtual machine that runs one ([`guest`]).
+//! shared by all tests ([`host`]), a virtual machine that runs one ([`guest`]), and a Kubernetes control
+//! plane ([`cluster`]).
 //!
 //! Stock tools are the judges wherever there is one: archives come from `dpkg-deb`, indexes from
-//! `apt-ftparchive`, signatures from `gpg`, and repositories are read back by `ostree`.
+//! `apt-ftparchive`, signatures from `gpg`, repositories are read back by `ostree`, clusters by `kubectl`.
 
 pub mod apt;
 pub mod archive;
+pub mod cluster;
 pub mod containers;
 pub mod deb;
 pub mod gpg;

@@ -3,13 +3,13 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use keelson_common::command::CommandExt;
 
+use super::folder::{Teardown, cgroup, name, new_folder, sweep, teardown};
 use super::manager::ServiceManager;
 use super::{Namespace, Process, TestImage, leaks, need};
 use crate::keelson::{Run, finish};
@@ -17,8 +17,6 @@ use crate::paths;
 
 /// How long a server may take to start, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(30);
-/// The prefix of the folders of all hosts; the pid of their test follows.
-const PREFIX: &str = "keelson-test-";
 
 /// What a host is made with.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +58,7 @@ impl ContainerHost {
         })?;
         sweep();
         let folder = new_folder()?;
-        let teardown = Teardown(&folder);
+        let whole = Teardown(&folder);
         let namespace = Namespace::create(&name(&folder))?;
         for part in ["lib", "run", "containerd", "certs.d", "declarations", "docker"] {
             fs::create_dir_all(folder.join(part))?;
@@ -72,7 +70,7 @@ impl ContainerHost {
         let containerd = start_containerd(&folder, &namespace)?;
         let manager = ServiceManager::start(&folder.join("notify.sock"))?;
         let daemon = start_daemon(&folder, &namespace, &setup)?;
-        std::mem::forget(teardown);
+        std::mem::forget(whole);
         Ok(Self { folder, setup, namespace, containerd, manager, daemon })
     }
 
@@ -231,58 +229,6 @@ impl Drop for ContainerHost {
         let _ = self.daemon.end(Duration::from_secs(5));
         teardown(&self.folder);
     }
-}
-
-/// Takes down what there is of a host that could not be started whole.
-struct Teardown<'a>(&'a Path);
-
-impl Drop for Teardown<'_> {
-    fn drop(&mut self) {
-        teardown(self.0);
-    }
-}
-
-/// Removes everything of the host in `folder`, which may have lost its test long ago.
-fn teardown(folder: &Path) {
-    leaks::end_all(folder, &cgroup(folder));
-    let _ = Command::new("ip").args(["netns", "delete", &name(folder)]).run();
-    for left in [folder, &runc_state(folder)] {
-        let _ = fs::remove_dir_all(left);
-    }
-}
-
-/// Takes down hosts whose test was killed.
-fn sweep() {
-    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let owner =
-            path.file_name().and_then(|name| name.to_str()?.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
-        if owner.is_some_and(|pid: u32| pid != process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
-            teardown(&path);
-        }
-    }
-}
-
-fn new_folder() -> Result<PathBuf> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("{PREFIX}{}-{number}", process::id()));
-    // Of a test long ago that had the same pid.
-    if folder.exists() {
-        teardown(&folder);
-    }
-    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder)
-}
-
-/// What the host in `folder` calls its network namespace.
-fn name(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// What it calls the cgroup of its containers. In the name of a slice, `-` would be a folder.
-fn cgroup(folder: &Path) -> String {
-    name(folder).replace('-', "_")
 }
 
 /// Where the shim keeps the state of runc.

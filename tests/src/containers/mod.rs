@@ -16,6 +16,7 @@
 //!
 //! It needs root, and the Debian packages that `qemu/setup.sh` installs.
 
+pub(crate) mod folder;
 mod host;
 mod image;
 mod leaks;

@@ -47,6 +47,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has ended, by itself or not.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// The end of what it printed.
     pub fn log_tail(&self) -> String {
         tail(&fs::read(&self.log).unwrap_or_default())
