@@ -25,6 +25,7 @@ mod links;
 mod list;
 mod moment;
 mod names;
+mod orphans;
 mod points;
 mod policy;
 mod prune;
@@ -46,7 +47,7 @@ mod wait;
 mod watch;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bollard::models::EventMessageTypeEnum;
@@ -87,6 +88,7 @@ pub struct Engine {
     tasks: Tasks,
     volumes: Volumes,
     namespace: String,
+    socket: PathBuf,
     cgroups: spec::Cgroups,
     unified: bool,
     kernel: String,
@@ -112,6 +114,7 @@ impl Engine {
         Ok(Self {
             volumes: Volumes::new(paths.volumes()),
             namespace: options.namespace.clone(),
+            socket: options.containerd.clone(),
             unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             host_capabilities: host_capabilities(),

@@ -177,6 +177,7 @@ impl Engine {
 
     /// Removes from containerd and from this host what belongs to no container.
     async fn sweep(&self) {
+        self.take_orphans().await;
         let alive: HashSet<String> = self.all().iter().map(|container| container.id().to_owned()).collect();
         match self.tasks.strays(&alive).await {
             Ok(strays) => {

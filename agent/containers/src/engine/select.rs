@@ -114,9 +114,8 @@ fn health_of(state: &State) -> String {
 }
 
 fn on_network(record: &Record, network: &str) -> bool {
-    let name = Mode::parse(record.host.network_mode.as_deref())
-        .ok()
-        .and_then(|mode| crate::network::inspect::name(&mode));
+    let name =
+        Mode::parse(record.host.network_mode.as_deref()).ok().and_then(|mode| crate::network::inspect::name(&mode));
     name.is_some_and(|name| name == network || crate::network::network_id(name).starts_with(network))
 }
 

@@ -131,6 +131,7 @@ impl Streams {
     /// Forgets container `id`, whose folders are about to be removed: what is still being read of its
     /// log is moved out of them.
     pub fn remove(&self, id: &str) {
+        keep::forget(id);
         let Some(channel) = self.lock().remove(id) else { return };
         if Arc::strong_count(&channel.folder) == 1 {
             return;

@@ -12,7 +12,7 @@ use super::parse::keys;
 use super::run::{foreground, status};
 use super::terminal::attach::{End, Wanted, pass};
 use super::terminal::raw::Mode;
-use super::terminal::signals::Proxy;
+use super::terminal::signals::{Ending, Proxy};
 use super::terminal::size;
 
 /// Join this terminal to a container that runs
@@ -87,6 +87,7 @@ pub async fn attach(
         context.client.send(Method::POST, &wait, Body::Empty)
     )?;
     let keys = keys::keys(wish.detach_keys.unwrap_or(keys::DEFAULT)).map_err(anyhow::Error::msg)?;
+    let ending = tty.then(Ending::new).transpose()?;
     let mode = if tty && input { Mode::raw()? } else { None };
     start(id).await?;
     let resize = Target::container(id, "resize");
@@ -99,7 +100,7 @@ pub async fn attach(
             End::Closed => client::read::<ContainerWaitResponse>(wait).await.map(|ended| status(&ended)),
         }
     };
-    let code = foreground(context, &resize, tty, proxy.as_mut().map(|proxy| (proxy, id)), process).await;
+    let code = foreground(context, &resize, ending, proxy.as_mut().map(|proxy| (proxy, id)), process).await;
     drop(mode);
     code.map(ExitCode::from)
 }

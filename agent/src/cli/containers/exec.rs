@@ -11,6 +11,7 @@ use super::parse::{environment, keys};
 use super::run::foreground;
 use super::terminal::attach::{End, Wanted, pass};
 use super::terminal::raw::Mode;
+use super::terminal::signals::Ending;
 use super::terminal::size;
 
 /// Run a command in a container that runs
@@ -85,6 +86,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let keys = keys::keys(args.detach_keys.as_deref().unwrap_or(keys::DEFAULT)).map_err(anyhow::Error::msg)?;
     let stream = context.client.hijack(&target, body).await?;
+    let ending = tty.then(Ending::new).transpose()?;
     let mode = if tty && input { Mode::raw()? } else { None };
     let process = async {
         match pass(stream, Wanted { input, output: true, tty, keys }).await? {
@@ -96,7 +98,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         }
     };
     let resize = Target::of("exec", &made.id, "resize");
-    let code = foreground(context, &resize, tty, None, process).await;
+    let code = foreground(context, &resize, ending, None, process).await;
     drop(mode);
     code.map(ExitCode::from)
 }

@@ -16,7 +16,7 @@ use super::options::Options;
 use super::parse::keys;
 use super::terminal::attach::{End, Wanted, pass};
 use super::terminal::raw::Mode;
-use super::terminal::signals::{self, Proxy};
+use super::terminal::signals::{Ending, Proxy};
 use super::terminal::size;
 
 /// The exit status when the container could not be run at all.
@@ -129,6 +129,7 @@ async fn inner(args: Args, input: bool, context: &Context) -> anyhow::Result<u8>
         context.client.hijack(&attach, Body::Empty),
         context.client.send(Method::POST, &wait, Body::Empty)
     )?;
+    let ending = tty.then(Ending::new).transpose()?;
     let mode = if tty && input { Mode::raw()? } else { None };
     context.client.act(&Target::container(&id, "start")).await?;
     let process = async {
@@ -138,7 +139,8 @@ async fn inner(args: Args, input: bool, context: &Context) -> anyhow::Result<u8>
         }
     };
     let resize = Target::container(&id, "resize");
-    let ended = foreground(context, &resize, tty, proxy.as_mut().map(|proxy| (proxy, id.as_str())), process).await;
+    let proxy = proxy.as_mut().map(|proxy| (proxy, id.as_str()));
+    let ended = foreground(context, &resize, ending, proxy, process).await;
     drop(mode);
     ended
 }
@@ -152,20 +154,21 @@ pub fn status(ended: &ContainerWaitResponse) -> u8 {
     (ended.status_code & 0xff) as u8
 }
 
-/// Waits for `process` with signals passed on to a container, or, on a terminal, with its size sent
-/// to `resize`.
+/// Waits for `process` with signals passed on to a container, or, on a terminal, which has signals
+/// that are `ending`, with its size sent to `resize`.
 pub async fn foreground(
     context: &Context,
     resize: &Target,
-    tty: bool,
+    ending: Option<Ending>,
     proxy: Option<(&mut Proxy, &str)>,
     process: impl Future<Output = anyhow::Result<u8>>,
 ) -> anyhow::Result<u8> {
+    let tty = ending.is_some();
     let signal = async {
-        match proxy {
-            Some((proxy, id)) => Ok(proxy.run(&context.client, id).await),
-            None if tty => signals::ended().await,
-            None => std::future::pending().await,
+        match (proxy, ending) {
+            (Some((proxy, id)), _) => proxy.run(&context.client, id).await,
+            (None, Some(mut ending)) => ending.wait().await,
+            (None, None) => std::future::pending().await,
         }
     };
     let resize = async {
@@ -176,7 +179,7 @@ pub async fn foreground(
     };
     tokio::select! {
         code = process => code,
-        signal = signal => signal.map(|signal| 128u8.saturating_add(signal as u8)),
+        signal = signal => Ok(128u8.saturating_add(signal as u8)),
         never = resize => match never? {},
     }
 }

@@ -70,16 +70,26 @@ impl Proxy {
     }
 }
 
-/// Waits for a signal that ends keelctl, so that the terminal can be put back before; gives its
-/// number.
-pub async fn ended() -> anyhow::Result<i32> {
-    let catch = |kind| signal(kind).context("cannot catch signals");
-    let (mut term, mut hup) = (catch(SignalKind::terminate())?, catch(SignalKind::hangup())?);
-    let (mut int, mut quit) = (catch(SignalKind::interrupt())?, catch(SignalKind::quit())?);
-    Ok(tokio::select! {
-        _ = term.recv() => libc::SIGTERM,
-        _ = hup.recv() => libc::SIGHUP,
-        _ = int.recv() => libc::SIGINT,
-        _ = quit.recv() => libc::SIGQUIT,
-    })
+/// Signals that end keelctl, caught so that the terminal can be put back before.
+#[derive(Debug)]
+pub struct Ending([(Signal, i32); 4]);
+
+impl Ending {
+    /// Catches them from here on: the terminal may be changed after this, not before.
+    pub fn new() -> anyhow::Result<Self> {
+        let catch = |number| signal(SignalKind::from_raw(number)).map(|signal| (signal, number));
+        let all = || Ok([catch(libc::SIGTERM)?, catch(libc::SIGHUP)?, catch(libc::SIGINT)?, catch(libc::SIGQUIT)?]);
+        all().map(Self).map_err(|error: std::io::Error| anyhow::Error::new(error).context("cannot catch signals"))
+    }
+
+    /// Waits for one of them; gives its number.
+    pub async fn wait(&mut self) -> i32 {
+        let [term, hup, int, quit] = &mut self.0;
+        tokio::select! {
+            _ = term.0.recv() => term.1,
+            _ = hup.0.recv() => hup.1,
+            _ = int.0.recv() => int.1,
+            _ = quit.0.recv() => quit.1,
+        }
+    }
 }
