@@ -47,7 +47,7 @@ page() { install -d "$root/usr/share/man/$2" && gzip -9n <"$1" >"$root/usr/share
 put 755 target/release/keeld usr/libexec/keelson/keeld
 put 755 target/release/keeld-containers usr/libexec/keelson/keeld-containers
 put 755 target/release/keelctl usr/bin/keelctl
-for unit in keeld.service keelson-containers.service keelson.slice; do
+for unit in keeld.service keelson-containers.service keelson-containers.socket keelson.slice; do
     put 644 $from/systemd/$unit usr/lib/systemd/system/$unit
 done
 put 644 $from/dbus/org.keelson.Host1.conf usr/share/dbus-1/system.d/org.keelson.Host1.conf

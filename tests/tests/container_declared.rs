@@ -132,7 +132,7 @@ fn ended_containers_are_restarted_as_their_policy_says() {
     assert!(eventually(SOON, || runs("always") >= 3), "{}", runs("always"));
     assert!(stands(&host, "once", "ok")["reason"].as_str().unwrap().contains("it ended with 0"));
     // It runs in between, and is kept then, too.
-    let given_up = |row: serde_json::Value| row["standing"] == "failed" && row["action"] == "keep";
+    let given_up = |row: Value| row["standing"] == "failed" && row["action"] == "keep";
     assert!(eventually(SOON, || row(&host, "hopeless").is_some_and(given_up)), "{:?}", row(&host, "hopeless"));
     assert_eq!(runs("hopeless"), 3);
     clean(&host).unwrap();

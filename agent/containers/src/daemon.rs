@@ -13,6 +13,7 @@ use crate::declared::Reconciler;
 use crate::engine::Engine;
 use crate::events::Events;
 use crate::exec::Execs;
+use crate::handover::Handover;
 use crate::health::Checks;
 use crate::http;
 use crate::images::{Images, Users};
@@ -47,13 +48,13 @@ pub struct App {
 }
 
 impl App {
-    fn new(options: Options) -> anyhow::Result<Self> {
+    fn new(options: Options, kept: Vec<String>) -> anyhow::Result<Self> {
         let paths = Paths::new(&options.root, &options.run);
         let containerd = Containerd::new(&options.containerd, &options.namespace)?;
         let events = Events::default();
         let images = Arc::new(Images::new(containerd.clone(), events.clone(), &options)?);
         let network = Arc::new(Network::new(paths.clone(), &options)?);
-        let streams = Arc::new(Streams::new(paths.clone())?);
+        let streams = Arc::new(Streams::new(paths.clone(), kept)?);
         let engine = Arc::new(Engine::new(
             paths.clone(),
             containerd.clone(),
@@ -80,13 +81,17 @@ impl App {
 
 /// Serves until asked to stop; containers run on.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let app = Arc::new(App::new(options)?);
+    let Handover { listener, kept } = Handover::take();
+    let app = Arc::new(App::new(options, kept)?);
     for folder in [app.paths.containers(), app.paths.volumes(), app.paths.run().to_owned()] {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     app.engine.recover().await?;
     app.execs.recover();
-    let listener = listen(&app.options.socket)?;
+    let listener = match listener {
+        Some(listener) => taken(listener).context("cannot use the socket of the service manager")?,
+        None => listen(&app.options.socket)?,
+    };
     libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Ready]).ok();
     tracing::info!(socket = %app.options.socket.display(), "serving");
     let checks = Arc::new(Checks::new(app.engine.clone(), app.execs.clone()));
@@ -103,6 +108,12 @@ async fn declared(app: Arc<App>) {
         Err(error) => tracing::error!("cannot take in the images of the operating system: {error}"),
     }
     app.declared.clone().run().await;
+}
+
+/// A socket that is listened on already: who asked while no daemon was there is answered now.
+fn taken(listener: std::os::unix::net::UnixListener) -> std::io::Result<UnixListener> {
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
 }
 
 /// Binds the socket: for root and, through its group, for who may use containers.

@@ -22,6 +22,7 @@ pub mod error;
 pub mod events;
 pub mod exec;
 pub mod filters;
+mod handover;
 pub mod health;
 pub mod http;
 pub mod images;

@@ -60,14 +60,14 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Streams whose FIFOs and logs lie where `paths` say.
-    pub fn new(paths: Paths) -> Result<Self> {
+    /// Streams whose FIFOs and logs lie where `paths` say; those of the containers `kept` are held by the
+    /// service manager.
+    pub fn new(paths: Paths, kept: Vec<String>) -> Result<Self> {
         // What a daemon before this one moved aside, for readers that are gone.
         for folder in [paths.root(), paths.run()] {
             std::fs::remove_dir_all(folder.join(ASIDE)).ok();
         }
-        let (waiting, ownerless): (Vec<_>, Vec<_>) =
-            keep::handed_over().into_iter().partition(|id| paths.container(id).exists());
+        let (waiting, ownerless): (Vec<_>, Vec<_>) = kept.into_iter().partition(|id| paths.container(id).exists());
         ownerless.iter().for_each(|id| keep::forget(id));
         let pumps = Pumps::start().map_err(|error| Error::failed("start the thread that writes logs", error))?;
         Ok(Self { paths, pumps, waiting, channels: Mutex::default() })
