@@ -65,11 +65,21 @@ fn entry(info: &FileInfo) -> Entry {
     }
 }
 
+/// The content of a file of a commit, by its object.
+fn content(file: &File) -> Result<gio::InputStream, glib::Error> {
+    let none = || glib::Error::new(gio::IOErrorEnum::NotRegularFile, "it is no regular file of a commit");
+    let file = file.downcast_ref::<ostree::RepoFile>().ok_or_else(none)?;
+    file.ensure_resolved()?;
+    let (stream, _, _) = file.repo().load_file(&file.checksum(), Cancellable::NONE)?;
+    stream.ok_or_else(none)
+}
+
 struct Commit(File);
 
 impl Content for Commit {
     fn start(&self, path: &str, limit: usize) -> Result<Vec<u8>, TreeError> {
-        let stream = self.0.resolve_relative_path(path).read(Cancellable::NONE).map_err(context(path))?;
+        // libostree's own `read` gives a stream of another type than it says, which gio asserts in debug builds.
+        let stream = content(&self.0.resolve_relative_path(path)).map_err(context(path))?;
         let mut bytes = Vec::new();
         while bytes.len() < limit {
             let wanted = CHUNK.min(limit - bytes.len());

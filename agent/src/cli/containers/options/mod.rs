@@ -11,6 +11,8 @@ use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 
 use super::parse::environment;
 
+pub use resources::Limits;
+
 /// Everything that describes a container.
 #[derive(Debug, clap::Args)]
 pub struct Options {
