@@ -149,6 +149,12 @@ fn lists_look_as_they_do_in_docker() -> Result<()> {
         &["port", "web"],
         &["logs", "web"],
         &["diff", "web"],
+        &["ps", "--format", "{{.ID}} {{.Names}}\\t{{upper .Image}}{{if .Ports}} open{{end}}"],
+        &["ps", "--format", "table {{.ID}}\\t{{.Names}}\\t{{.Status}}\\t{{.RunningFor}}"],
+        &["images", "--format", "{{json .Repository}} {{.Tag}} {{.ID}}"],
+        &["inspect", "--format", "{{.State.Status}} {{json .Config.Cmd}} {{join .Config.Cmd \",\"}}", "web"],
+        &["inspect", "-f", "{{range $name, $at := .NetworkSettings.Networks}}{{$name}} {{end}}{{.State.Pid}}", "web"],
+        &["image", "inspect", "-f", "{{.Os}}/{{.Architecture}} {{index .RepoTags 0}}", "busybox"],
     ] {
         let (ours, theirs) = (host.ok(words)?, host.docker(words)?.expect(0)?.stdout);
         // What passes between the two is seconds, at most.

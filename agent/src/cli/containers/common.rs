@@ -50,12 +50,6 @@ pub async fn each_with(
     Ok(code)
 }
 
-/// Prints JSON objects, one a line: `--format json`.
-pub fn lines(objects: impl IntoIterator<Item = Value>) -> anyhow::Result<ExitCode> {
-    let text: String = objects.into_iter().map(|object| format!("{object}\n")).collect();
-    text_block(&text)
-}
-
 /// Prints `text` as it is, which may be nothing.
 pub fn text_block(text: &str) -> anyhow::Result<ExitCode> {
     if !text.is_empty() {

@@ -31,7 +31,7 @@ pub struct Args {
     /// Show only what matches: container, event, image, label, type, volume, network
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
-    /// json for an object a line
+    /// json for an object a line, or a Go template for each
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<Format>,
 }
@@ -41,9 +41,10 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     let target = Target::new("/events").with_some("since", args.since).with_some("until", args.until);
     let target = target.filters(&Filters::parse(&args.filter)?);
     let mut events = Lines::new(context.client.send(Method::GET, &target, Body::Empty).await?);
-    if context.json || args.format == Some(Format::Json) {
+    let format = if context.json { Some(&Format::Json) } else { args.format.as_ref() };
+    if matches!(format, Some(Format::Json | Format::Lines(_))) {
         while let Some(event) = events.next::<Value>().await? {
-            print::line(&event.to_string())?;
+            print::line(&Format::text(format, "", [event])?.unwrap_or_default())?;
         }
         return Ok(ExitCode::SUCCESS);
     }

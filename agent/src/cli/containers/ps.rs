@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::client::{Filters, Target};
-use super::common::{document, lines, text_block};
+use super::common::{document, text_block};
 use super::format::choice::{Format, format};
 use super::format::table::{Table, ellipsis, short};
 use super::format::{ago, ports, size};
@@ -40,7 +40,7 @@ pub struct Args {
     /// Show only those that match: name, id, status, label, ancestor, exited, volume, network, …
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
-    /// json for an object a line
+    /// json for an object a line, a Go template for each, or `table` and a template for columns
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<Format>,
 }
@@ -62,8 +62,9 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         return text_block(&ids.collect::<String>());
     }
     let now = ago::now();
-    if args.format == Some(Format::Json) {
-        return lines(found.iter().map(|one| object(one, now, whole)));
+    let objects = found.iter().map(|one| object(one, now, whole));
+    if let Some(text) = Format::text(args.format.as_ref(), "CONTAINER", objects)? {
+        return text_block(&text);
     }
     let mut headings = vec!["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
     if args.size {

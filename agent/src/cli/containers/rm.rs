@@ -6,7 +6,7 @@ use hyper::Method;
 
 use super::Context;
 use super::client::{Body, Failure, Target};
-use super::common::each;
+use super::common::each_with;
 
 /// Remove containers
 #[derive(Debug, clap::Args)]
@@ -28,16 +28,16 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
-    each(context, &args.containers, async |name| {
-        let name = name.trim_start_matches('/');
+    each_with(context, &args.containers, async |given| {
+        let name = given.trim_start_matches('/');
         anyhow::ensure!(!name.is_empty(), "container name cannot be empty");
         let target = Target::container(name, "").flag("v", args.volumes).flag("force", args.force);
         match context.client.send(Method::DELETE, &target.flag("link", args.link), Body::Empty).await {
             Err(error) if args.force && Failure::status_of(&error) == Some(404) => {
                 eprintln!("{error}");
-                Ok(())
+                Ok(String::new())
             }
-            done => done.map(drop),
+            done => done.map(|_| given.to_owned()),
         }
     })
     .await

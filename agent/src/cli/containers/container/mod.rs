@@ -29,6 +29,9 @@ pub enum Verb {
 /// The arguments of `container inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
+    /// A Go template for each instead of the array, or json for a document a line
+    #[arg(short = 'f', long = "format", value_name = "TEMPLATE", value_parser = inspect::shape)]
+    shape: Option<inspect::Shape>,
     /// Show how much each wrote, too
     #[arg(short, long)]
     size: bool,
@@ -56,7 +59,7 @@ pub async fn run(verb: Verb, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Inspect(args) => {
             let get =
                 async |name: &str| context.client.get(&Target::container(name, "json").flag("size", args.size)).await;
-            inspect::all(&args.containers, get).await
+            inspect::all(&args.containers, args.shape.as_ref(), get).await
         }
         Verb::Rm(args) => rm::run(args, context).await,
         Verb::Prune(args) => prune(args, context).await,

@@ -6,3 +6,4 @@ pub mod name;
 pub mod ports;
 pub mod size;
 pub mod table;
+pub mod template;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::client::Target;
-use super::super::common::{document, lines, text_block};
+use super::super::common::{document, text_block};
 use super::super::format::choice::{Format, format};
 use super::super::format::table::{Table, ellipsis, short};
 use super::super::format::{ago, size};
@@ -22,7 +22,7 @@ pub struct Args {
     /// Show ids only
     #[arg(short, long)]
     quiet: bool,
-    /// json for an object a line
+    /// json for an object a line, a Go template for each, or `table` and a template for columns
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<Format>,
     /// The image
@@ -45,17 +45,18 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         let text = item.created_by.replace('\t', " ");
         if whole { text } else { ellipsis(&text, 45) }
     };
-    if args.format == Some(Format::Json) {
-        return lines(found.iter().map(|item| {
-            json!({
-                "Comment": item.comment,
-                "CreatedAt": ago::date(item.created),
-                "CreatedBy": by(item),
-                "CreatedSince": ago::ago(item.created, now),
-                "ID": id(item),
-                "Size": size::decimal(item.size),
-            })
-        }));
+    let objects = found.iter().map(|item| {
+        json!({
+            "Comment": item.comment,
+            "CreatedAt": ago::date(item.created),
+            "CreatedBy": by(item),
+            "CreatedSince": ago::ago(item.created, now),
+            "ID": id(item),
+            "Size": size::decimal(item.size),
+        })
+    });
+    if let Some(text) = Format::text(args.format.as_ref(), "IMAGE", objects)? {
+        return text_block(&text);
     }
     let mut table = Table::new(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
     for item in &found {

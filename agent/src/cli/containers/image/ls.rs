@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::client::{Filters, Target};
-use super::super::common::{document, lines, text_block};
+use super::super::common::{document, text_block};
 use super::super::format::choice::{Format, format};
 use super::super::format::table::{Table, short};
 use super::super::format::{ago, name, size};
@@ -35,7 +35,7 @@ pub struct Args {
     /// Show ids only
     #[arg(short, long)]
     quiet: bool,
-    /// json for an object a line
+    /// json for an object a line, a Go template for each, or `table` and a template for columns
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<Format>,
     /// Only this repository, or pattern
@@ -71,8 +71,9 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         let ids = rows.iter().map(|row| format!("{}\n", id(row.image)));
         return text_block(&ids.collect::<String>());
     }
-    if args.format == Some(Format::Json) {
-        return lines(rows.iter().map(|row| object(row, now, id(row.image))));
+    let objects = rows.iter().map(|row| object(row, now, id(row.image)));
+    if let Some(text) = Format::text(args.format.as_ref(), "IMAGE", objects)? {
+        return text_block(&text);
     }
     let mut headings = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
     if args.digests {

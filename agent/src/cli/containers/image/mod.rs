@@ -45,6 +45,9 @@ pub enum Verb {
 /// The arguments of `image inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
+    /// A Go template for each instead of the array, or json for a document a line
+    #[arg(short = 'f', long = "format", value_name = "TEMPLATE", value_parser = inspect::shape)]
+    shape: Option<inspect::Shape>,
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -55,7 +58,8 @@ pub async fn run(verb: Verb, context: &Context) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Ls(args) => ls::run(args, context).await,
         Verb::Inspect(args) => {
-            inspect::all(&args.images, async |name| context.client.get(&Target::image(name, "json")).await).await
+            let get = async |name: &str| context.client.get(&Target::image(name, "json")).await;
+            inspect::all(&args.images, args.shape.as_ref(), get).await
         }
         Verb::History(args) => history::run(args, context).await,
         Verb::Pull(args) => pull::run(args, context).await,

@@ -15,7 +15,7 @@ use hyper::Method;
 use super::super::print;
 use super::Context;
 use super::client::{Body, Filters, Lines, Target};
-use super::common::{document, lines, text_block};
+use super::common::{document, text_block};
 use super::format::choice::{Format, format};
 use super::format::table::Table;
 use usage::Usage;
@@ -40,7 +40,7 @@ pub struct Args {
     /// Cut nothing short
     #[arg(long)]
     no_trunc: bool,
-    /// json for an object a line
+    /// json for an object a line, a Go template for each, or `table` and a template for columns
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<Format>,
     /// The containers; all that run where none is named
@@ -81,10 +81,12 @@ async fn once(args: &Args, context: &Context, names: &[String]) -> anyhow::Resul
 }
 
 fn show<'a>(args: &Args, rows: impl Iterator<Item = &'a Usage>) -> anyhow::Result<ExitCode> {
-    if args.format == Some(Format::Json) {
-        return lines(rows.map(|row| row.object(args.no_trunc)));
+    let rows: Vec<&Usage> = rows.collect();
+    let objects = rows.iter().map(|row| row.object(args.no_trunc));
+    match Format::text(args.format.as_ref(), "CONTAINER", objects)? {
+        Some(text) => text_block(&text),
+        None => text_block(&table(rows.into_iter(), args.no_trunc)),
     }
-    text_block(&table(rows, args.no_trunc))
 }
 
 fn table<'a>(rows: impl Iterator<Item = &'a Usage>, whole: bool) -> String {
@@ -150,7 +152,7 @@ async fn follow(context: &Context, name: &str) -> anyhow::Result<BoxStream<'stat
 
 /// From the top of the terminal, each line cleared behind what is written.
 fn draw(args: &Args, rows: &BTreeMap<String, Usage>) -> anyhow::Result<()> {
-    if args.format == Some(Format::Json) || !io::stdout().is_terminal() {
+    if !matches!(args.format, None | Some(Format::Table)) || !io::stdout().is_terminal() {
         show(args, rows.values())?;
         return Ok(());
     }

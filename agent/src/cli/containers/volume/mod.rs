@@ -9,7 +9,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{Body, Failure, Filters, Target};
-use super::common::{document, each, lines, sure, text_block, told};
+use super::common::{document, each, sure, text_block, told};
 use super::format::choice::{Format, format};
 use super::format::size;
 use super::format::table::Table;
@@ -42,7 +42,7 @@ pub struct Ls {
     /// Show names only
     #[arg(short, long)]
     quiet: bool,
-    /// json for an object a line
+    /// json for an object a line, a Go template for each, or `table` and a template for columns
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<Format>,
 }
@@ -66,6 +66,9 @@ pub struct Create {
 /// The arguments of `volume inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Names {
+    /// A Go template for each instead of the array, or json for a document a line
+    #[arg(short = 'f', long = "format", value_name = "TEMPLATE", value_parser = inspect::shape)]
+    shape: Option<inspect::Shape>,
     /// The volumes
     #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<String>,
@@ -102,7 +105,10 @@ pub async fn run(verb: Verb, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Ls(args) => ls(args, context).await,
         Verb::Create(args) => create(args, context).await,
         Verb::Inspect(args) => {
-            inspect::all(&args.volumes, async |name| context.client.get(&Target::of("volumes", name, "")).await).await
+            inspect::all(&args.volumes, args.shape.as_ref(), async |name| {
+                context.client.get(&Target::of("volumes", name, "")).await
+            })
+            .await
         }
         Verb::Rm(args) => {
             each(context, &args.volumes, async |name| {
@@ -129,8 +135,8 @@ async fn ls(args: Ls, context: &Context) -> anyhow::Result<ExitCode> {
     if args.quiet {
         return text_block(&volumes.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>());
     }
-    if args.format == Some(Format::Json) {
-        return lines(volumes.iter().map(object));
+    if let Some(text) = Format::text(args.format.as_ref(), "VOLUME", volumes.iter().map(object))? {
+        return text_block(&text);
     }
     let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
     for volume in volumes {
