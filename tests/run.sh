@@ -33,6 +33,10 @@ done
 . qemu/setup.sh
 keelson_setup
 
+# A disk that fills up in between is reported by whatever meets it first, and seldom clearly.
+free=$(df --output=avail --block-size=1G . | tail -n 1 | tr -dc 0-9)
+[ "$free" -ge 15 ] || keelson_say "only $free GB are free here; a first run takes some 15 GB"
+
 # Composing takes the mirror that apt of this machine is set up with, where it has all that is needed.
 mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed 's|/*$||' | sort -u)
 base=$(keelson_mirror)
