@@ -16,7 +16,7 @@ for tool in $tools; do
 done
 export KEELSON_GNUPGHOME=$top/.cache/tests/gnupg
 mkdir -p "$top/.cache/bench"
-work=$(mktemp -d "$top/.cache/bench/XXXXXX")
+work=$(mktemp -d -p "$top/.cache/bench")
 trap 'rm -rf "$work"' EXIT
 
 figures=()

@@ -44,7 +44,7 @@ job() { # ID MARK COMMAND
 export HOME=/root USER=root LOGNAME=root TERM=dumb LC_ALL=C.UTF-8 SYSTEMD_PAGER= SYSTEMD_COLORS=0
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
-dir=$(mktemp -d /run/keelson-guest.XXXXXX) || exit
+dir=$(mktemp -d -p /run --suffix .keelson-guest) || exit
 exec 3<>"$(port control)" 4>"$(port stdout)" 5>"$(port stderr)" || exit
 read -r boot </proc/sys/kernel/random/boot_id
 count=0

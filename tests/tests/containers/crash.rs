@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use keelson_tests::containers::{ContainerHost, eventually};
 use rustix::process::Signal;
 
-use crate::tools::{exit_code, host, inspect, lives, pid, wait_for};
+use crate::tools::{detached, exit_code, host, inspect, lives, pid, wait_for};
 
 /// Lines the chatty container writes, in bursts.
 const LINES: usize = 60_000;
@@ -49,7 +49,7 @@ fn whole(stream: &str, text: &str) -> Result<()> {
 #[test]
 fn what_happens_while_keeld_is_dead_is_known_afterwards() -> Result<()> {
     let mut host = host()?;
-    host.ok(&["run", "--detach", "--name", "ends", "busybox", "sh", "-c", "sleep 1; echo last words; exit 7"])?;
+    detached(&host, "ends", "sleep 1; echo last words; exit 7")?;
     host.ok(&["run", "--detach", "--rm", "--name", "fleeting", "busybox", "sleep", "1"])?;
     host.ok(&["run", "--detach", "--restart", "always", "--name", "stays", "busybox", "sleep", "1"])?;
     host.ok(&["run", "--detach", "--name", "runs", "--publish", "8080:80", "busybox", "httpd", "-f", "-p", "80"])?;
@@ -92,7 +92,7 @@ fn serves(host: &ContainerHost, port: u16) -> Result<()> {
 fn a_frozen_and_killed_keeld_leaves_writers_waiting_not_dying() -> Result<()> {
     let mut host = host()?;
     // More than a FIFO holds, so that it has to wait for the next keeld.
-    host.ok(&["run", "--detach", "--name", "big", "busybox", "sh", "-c", "sleep 1; seq 1 100000; echo done >&2"])?;
+    detached(&host, "big", "sleep 1; seq 1 100000; echo done >&2")?;
     host.daemon().signal(Signal::STOP)?;
     std::thread::sleep(Duration::from_secs(2));
     host.kill_daemon()?;
@@ -108,17 +108,8 @@ fn a_frozen_and_killed_keeld_leaves_writers_waiting_not_dying() -> Result<()> {
 #[test]
 fn containerd_is_restarted_under_running_containers() -> Result<()> {
     let mut host = host()?;
-    host.ok(&[
-        "run",
-        "--detach",
-        "--name",
-        "runs",
-        "busybox",
-        "sh",
-        "-c",
-        "trap 'exit 3' TERM; while :; do sleep 0.1; done",
-    ])?;
-    host.ok(&["run", "--detach", "--name", "ends", "busybox", "sh", "-c", "sleep 2; echo bye; exit 5"])?;
+    detached(&host, "runs", "trap 'exit 3' TERM; while :; do sleep 0.1; done")?;
+    detached(&host, "ends", "sleep 2; echo bye; exit 5")?;
     let (runs, ends) = (pid(&host, "runs")?, pid(&host, "ends")?);
     host.kill_containerd()?;
     let refused = host.keelctl(&["run", "--rm", "busybox", "true"])?;

@@ -7,7 +7,7 @@ use keelson_tests::containers::{ContainerHost, Setup, TestImage};
 use keelson_tests::keelson::Run;
 use serde_json::json;
 
-use crate::tools::{exit_code, host, wait_for};
+use crate::tools::{detached, exit_code, host, wait_for};
 
 /// The call ended with this code and said all of these words.
 fn fails(run: Run, code: i32, words: &[&str]) -> Result<()> {
@@ -46,7 +46,7 @@ fn an_image_without_a_command_says_so() -> Result<()> {
 #[test]
 fn a_container_that_dies_at_once_is_kept_with_its_code() -> Result<()> {
     let host = host()?;
-    host.ok(&["run", "--detach", "--name", "dies", "busybox", "sh", "-c", "echo why >&2; exit 42"])?;
+    detached(&host, "dies", "echo why >&2; exit 42")?;
     wait_for(&host, "dies", "exited")?;
     ensure!(exit_code(&host, "dies")? == 42, "another exit code");
     let logs = host.keelctl(&["logs", "dies"])?.expect(0)?;
@@ -80,16 +80,7 @@ fn a_crash_loop_backs_off_and_can_be_stopped() -> Result<()> {
 fn a_full_disk_is_named_and_survived() -> Result<()> {
     let mut host = ContainerHost::with(Setup { room: Some("8m".to_owned()), ..Setup::default() })?;
     host.load(&TestImage::busybox("busybox:latest"))?;
-    host.ok(&[
-        "run",
-        "--detach",
-        "--name",
-        "runs",
-        "busybox",
-        "sh",
-        "-c",
-        "while :; do echo still here; sleep 0.2; done",
-    ])?;
+    detached(&host, "runs", "while :; do echo still here; sleep 0.2; done")?;
     let ballast = host.root().join("ballast");
     fill(&ballast)?;
     let run = host.keelctl(&["run", "--rm", "busybox", "true"])?;

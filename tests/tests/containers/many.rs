@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use keelson_tests::containers::ContainerHost;
 use serde_json::Value;
 
-use crate::tools::host;
+use crate::tools::{detached, host};
 
 #[test]
 fn a_hundred_containers_outlive_keeld_and_leave_nothing() -> Result<()> {
@@ -15,16 +15,7 @@ fn a_hundred_containers_outlive_keeld_and_leave_nothing() -> Result<()> {
     let names: Vec<String> = (0..100).map(|number| format!("c{number}")).collect();
     let start = Instant::now();
     for name in &names {
-        host.ok(&[
-            "run",
-            "--detach",
-            "--name",
-            name,
-            "busybox",
-            "sh",
-            "-c",
-            "trap 'exit 9' TERM; echo up; while :; do sleep 1; done",
-        ])?;
+        detached(&host, name, "trap 'exit 9' TERM; echo up; while :; do sleep 1; done")?;
     }
     eprintln!("100 starts: {:?}; RSS {idle} kB idle, {} kB now", start.elapsed(), host.daemon().memory("Rss")?);
     let pids = pids(&host)?;

@@ -13,6 +13,11 @@ pub fn host() -> Result<ContainerHost> {
     Ok(host)
 }
 
+/// Starts a container of a shell's script in the background; gives its id.
+pub fn detached(host: &ContainerHost, name: &str, script: &str) -> Result<String> {
+    host.ok(&["run", "--detach", "--name", name, "busybox", "sh", "-c", script])
+}
+
 /// What `inspect` says of a container.
 pub fn inspect(host: &ContainerHost, name: &str) -> Result<Value> {
     let text = host.ok(&["inspect", name])?;
