@@ -75,10 +75,20 @@ pub enum Error {
         output: String,
     },
     /// The guest restarted while a command ran in it.
-    #[error("the guest restarted while `{command}` ran in it")]
+    #[error("the guest restarted while `{command}` ran in it{}", tail(.console))]
     Restarted {
         /// The command.
         command: String,
+        /// The end of its console.
+        console: String,
+    },
+    /// The command channel's end in the guest was started anew, the guest was not.
+    #[error("the guest's command channel was restarted before `{command}` ended: see its keelson-guest.service{}", tail(.console))]
+    ChannelRestarted {
+        /// The command.
+        command: String,
+        /// The end of the guest's console, which shows if the kernel was out of memory.
+        console: String,
     },
     /// The guest's command channel is closed: the machine is off.
     #[error("the machine went off while {doing}")]

@@ -158,7 +158,11 @@ impl Vm {
         let begin = Instant::now();
         self.wait_ready(limit)?;
         let left = limit.saturating_sub(begin.elapsed());
-        self.on("a command was to be run")?.guest.run(command, left, sink)
+        let mut result = self.on("a command was to be run")?.guest.run(command, left, sink);
+        if let Err(Error::Restarted { console, .. } | Error::ChannelRestarted { console, .. }) = &mut result {
+            *console = self.console.tail();
+        }
+        result
     }
 
     /// As [`Vm::exec`], but a non-zero status is an error that shows what was printed. Gives

@@ -19,7 +19,8 @@ use protocol::{Message, Until};
 /// The script, at the guest's end.
 const AGENT: &str = include_str!("agent.sh");
 
-/// Runs the script where PID 1 leaves system credentials; not in the initramfs.
+/// Runs the script where PID 1 leaves system credentials; not in the initramfs. A command that the
+/// kernel kills for want of memory must not end the channel: it ends with 137, as any other that is killed.
 const UNIT: &str = "\
 [Unit]
 Description=Keelson's command channel for the build machine
@@ -30,6 +31,7 @@ ExecStart=/bin/sh /run/credentials/@system/keelson.guest-agent
 Restart=always
 RestartSec=1
 IgnoreSIGPIPE=no
+OOMPolicy=continue
 ";
 
 /// How long a command that ran out of time may take to die.
@@ -172,8 +174,12 @@ impl Guest {
             let patience = if running.lingers() { left.min(GRACE) } else { left };
             match self.events.recv_timeout(patience) {
                 Ok(Event::Message(Message::Hello(boot))) => {
-                    self.boot = Some(boot);
-                    return Err(Error::Restarted { command: command.into() });
+                    let same = self.boot.replace(boot.clone()).is_some_and(|known| known == boot);
+                    let (command, console) = (command.to_owned(), String::new());
+                    return Err(match same {
+                        true => Error::ChannelRestarted { command, console },
+                        false => Error::Restarted { command, console },
+                    });
                 }
                 Ok(event) => running.take(event),
                 Err(RecvTimeoutError::Timeout) if running.lingers() && !left.is_zero() => {

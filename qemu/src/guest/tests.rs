@@ -68,6 +68,8 @@ fn a_restart_and_the_power_cut_end_a_command() {
     let mut played = play();
     writeln!(played.control, "hello second").unwrap();
     assert!(matches!(played.guest.run("x", SOON, &mut |_, _| {}), Err(Error::Restarted { .. })));
+    writeln!(played.control, "hello second").unwrap();
+    assert!(matches!(played.guest.run("x", SOON, &mut |_, _| {}), Err(Error::ChannelRestarted { .. })));
     let Played { mut guest, control, requests, .. } = played;
     drop((control, requests));
     assert!(matches!(guest.run("x", SOON, &mut |_, _| {}), Err(Error::Off { .. })));

@@ -173,8 +173,9 @@ fn process(record: &Record, facts: &Facts<'_>) -> Result<Process> {
     process.set_no_new_privileges(Some(security.no_new_privileges));
     process.set_capabilities(Some(held(&facts.capabilities, facts.identity.uid)));
     process.set_rlimits(resources::rlimits(host.ulimits.as_deref().unwrap_or_default())?);
-    process
-        .set_oom_score_adj(host.oom_score_adj.filter(|score| *score != 0).and_then(|score| i32::try_from(score).ok()));
+    // Said also when nobody asked: what is not said is inherited from containerd's shim, which the kernel
+    // is told to spare, and then the services of the host die for a container that takes all memory.
+    process.set_oom_score_adj(Some(host.oom_score_adj.and_then(|score| i32::try_from(score).ok()).unwrap_or(0)));
     if let Some([height, width]) = host.console_size.as_deref()
         && *height > 0
     {

@@ -37,6 +37,7 @@ fn as_little_as_can_be_asked() {
     let spec = built(ContainerConfig::default(), HostConfig::default());
     assert_eq!(spec["process"]["args"], serde_json::json!(["true"]));
     assert_eq!(spec["process"]["cwd"], "/");
+    assert_eq!(spec["process"]["oomScoreAdj"], 0, "containerd's own would be inherited");
     assert_eq!(spec["hostname"], "box");
     assert_eq!(spec["linux"]["maskedPaths"].as_array().unwrap().len(), MASKED.len());
     assert_eq!(spec["process"]["rlimits"], serde_json::Value::Null);
