@@ -28,7 +28,7 @@ package=keelson-agent
 from=agent/debian
 
 # For the whole workspace, whose features are then the same as in every other build: nothing is built twice.
-cargo build --release --locked --quiet --workspace --bin keeld --bin keeld-containers --bin keelctl
+cargo build --release --locked --quiet --workspace --bin keeld --bin keeld-containers --bin keeld-crun --bin keelctl
 # Every time in the package is this one: only what is in the files decides over its bytes. Set after the
 # build, which takes another time for another build.
 export SOURCE_DATE_EPOCH=1735689600
@@ -46,6 +46,7 @@ page() { install -d "$root/usr/share/man/$2" && gzip -9n <"$1" >"$root/usr/share
 
 put 755 target/release/keeld usr/libexec/keelson/keeld
 put 755 target/release/keeld-containers usr/libexec/keelson/keeld-containers
+put 755 target/release/keeld-crun usr/libexec/keelson/keeld-crun
 put 755 target/release/keelctl usr/bin/keelctl
 for unit in keeld.service keelson-containers.service keelson-containers.socket keelson.slice; do
     put 644 $from/systemd/$unit usr/lib/systemd/system/$unit

@@ -157,7 +157,8 @@ fn the_host_stays_its_own_master(guest: &mut Guest) -> Result<()> {
     // The kernel spares containerd and its shims when memory runs out, but not what runs in containers.
     ensure!(guest.sh("cat /proc/$(pidof containerd)/oom_score_adj")? == "-999", "containerd is not spared");
     let score = "cat /proc/self/oom_score_adj";
-    ensure!(guest.sh(&format!("cat /proc/{pid}/oom_score_adj; keelctl exec small {score}"))? == "0\n0", "spared");
+    let scores = guest.sh(&format!("cat /proc/{pid}/oom_score_adj; keelctl exec small {score}"))?;
+    ensure!(scores == "0\n0", "the scores of a container and of an exec in it: {scores:?}");
     let keeld = guest.sh("systemctl show --property=MainPID,NRestarts keelson-containers keeld")?;
     let greedy = guest.vm.exec("keelctl run --rm busybox tail /dev/zero", keelson_tests::guest::COMMAND)?;
     ensure!(greedy.status == 137, "{} {}", greedy.status, greedy.errors());
