@@ -103,13 +103,27 @@ keelson_idle() {
 keelson_release() { (. /etc/os-release && echo "${VERSION_CODENAME-}"); }
 
 # Installs packages, where `PACKAGE/SUITE` wins over the plain name; waits for other installations.
+# Each suite has a call of its own that prefers it: what such a package depends on, in that very version,
+# then comes from there as well, and nothing else does.
 keelson_install() {
-    local package wanted=()
+    local package suite plain=()
+    declare -A suites=()
     for package; do
-        case " $* " in *" $package/"*) ;; *) wanted+=("$package") ;; esac
+        case $package in
+        */*) suites[${package#*/}]+=" ${package%/*}" ;;
+        *) case " $* " in *" $package/"*) ;; *) plain+=("$package") ;; esac ;;
+        esac
     done
+    for suite in "${!suites[@]}"; do
+        # shellcheck disable=SC2086 # names of packages, to be split
+        keelson_apt_install --target-release "$suite" ${suites[$suite]} || return
+    done
+    [ ${#plain[@]} = 0 ] || keelson_apt_install "${plain[@]}"
+}
+
+keelson_apt_install() {
     keelson_root apt-get install -y -q --no-install-recommends \
-        -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "${wanted[@]}" >&2
+        -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" >&2
 }
 
 # Whether apt's lists are there and of the last day.
