@@ -103,7 +103,9 @@ fn parse(words: Vec<OsString>) -> Result<Wanted> {
                     other => bail!("there is no kubelet {other}"),
                 }
             }
-            Some("--nodes") => wanted.nodes = value()?.parse().ok().filter(|nodes| (1..=9).contains(nodes)).context("1 to 9")?,
+            Some("--nodes") => {
+                wanted.nodes = value()?.parse().ok().filter(|nodes| (1..=9).contains(nodes)).context("1 to 9")?
+            }
             Some("--dns") => wanted.dns = true,
             Some(option) if option.starts_with('-') => bail!("there is no option {option}"),
             _ => {
