@@ -226,7 +226,7 @@ pub fn end_all(folder: &Path, cgroup: &str) {
     of_pods.dedup();
     for path in &of_pods {
         // Up to the first that something else is in.
-        let _ = path.ancestors().try_for_each(|path| fs::remove_dir(path));
+        let _ = path.ancestors().try_for_each(fs::remove_dir);
     }
     for socket in sockets {
         let _ = fs::remove_file(socket);
