@@ -102,7 +102,7 @@ make_judges() {
     build pause gcc -static -Os "$upstream/build/pause/linux/pause.c"
     # What agnhost serves TLS with.
     install -m 644 "$upstream"/test/images/agnhost/porter/localhost.{crt,key} "$out/"
-    build e2e.test go test -c -trimpath -buildvcs=false -ldflags "$flags" k8s.io/kubernetes/test/e2e
+    build e2e.test go test -c -vet=off -trimpath -buildvcs=false -ldflags "$flags" k8s.io/kubernetes/test/e2e
 }
 
 make_dns() {

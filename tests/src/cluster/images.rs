@@ -20,10 +20,16 @@ pub const DNS: &str = "keelson.test/coredns:1";
 /// What agnhost's image has besides agnhost, and `bash-static` for busybox's.
 const PACKAGES: [&str; 6] = ["bash-static", "bind9-dnsutils", "curl", "iproute2", "netcat-openbsd", "procps"];
 
-/// The names of all images that the end-to-end tests may want.
+/// The names of all images that are the end-to-end tests' own, and of pause.
 fn wanted() -> Result<Vec<String>> {
     let listed = Command::new(program("e2e.test")?).arg("--list-images").output_text()?;
-    Ok(listed.lines().map(str::trim).filter(|line| line.contains('/')).map(str::to_owned).collect())
+    // Images elsewhere are other projects', or such that a node must fail to pull.
+    let names =
+        listed.lines().map(str::trim).filter(|name| name.contains("/e2e-test-images/") || base(name) == "pause");
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    // They come in no order.
+    names.sort();
+    Ok(names)
 }
 
 /// The whole name of the image `agnhost`, `busybox`, `pause` and the like: a node has it.
@@ -99,9 +105,10 @@ fn agnhost(name: &str) -> Result<TestImage> {
     Ok(image)
 }
 
-/// busybox, but a shell that hands on variables with `-` and `.` in their names: Debian's drops them.
+/// busybox, but `sh` by its bare name is a shell that hands on variables with `-` and `.` in their names:
+/// busybox's own, as Debian makes it, drops them. `/bin/sh` stays what it is, since specs know its messages.
 fn busybox(name: &str) -> Result<TestImage> {
-    Ok(TestImage::busybox(name).program("bin/sh", 0o755, &bash()?))
+    Ok(TestImage::busybox(name).program("usr/local/bin/sh", 0o755, &bash()?))
 }
 
 /// Debian's bash-static, unpacked into the tests' cache.

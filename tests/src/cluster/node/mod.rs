@@ -24,6 +24,9 @@ use crate::containers::{Namespace, Process, need};
 /// How long a program may take to start or to end, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(60);
 
+/// The machine's resolver is none: pods have the cluster's, and there is nobody else to ask.
+const RESOLV_CONF: &str = "nameserver 192.0.2.53\n";
+
 /// Which program is the node's agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agent {

@@ -14,8 +14,7 @@ use crate::cluster::servers::{DNS_ADDRESS, PODS};
 pub fn kubelet(rig: &NodeRig) -> Result<Command> {
     let file = |name: &str| rig.folder().join(name);
     fs::create_dir_all(file("static"))?;
-    // The addresses of no resolver: pods have the cluster's, and the machine has none to ask.
-    fs::write(file("resolv.conf"), "nameserver 192.0.2.53\n")?;
+    fs::write(file("resolv.conf"), super::RESOLV_CONF)?;
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
