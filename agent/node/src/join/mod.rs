@@ -1,0 +1,1 @@
+//! Owns how a machine becomes a node and stays one: discovery, bootstrap, certificates and their renewal.

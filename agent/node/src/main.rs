@@ -1,0 +1,3 @@
+//! `keeld node`, a program of its own; see [`keelson_node`].
+
+fn main() {}

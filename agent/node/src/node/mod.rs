@@ -1,0 +1,1 @@
+//! Owns the Node object and its Lease: registration, status, conditions, heartbeats.

@@ -1,0 +1,6 @@
+//! Owns the pods of this node: where they come from, the task that owns each, what it decides, what
+//! is told to the API.
+
+mod registry;
+
+pub use registry::{ContainerKind, ContainerView, PodView, Registry};

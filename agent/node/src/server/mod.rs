@@ -1,0 +1,1 @@
+//! Owns the kubelet API on :10250.
