@@ -28,7 +28,7 @@ pub struct Place {
 }
 
 /// The sandbox of a pod. `attempt` counts sandboxes.
-pub async fn sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<v1::PodSandboxConfig, SpecError> {
+pub async fn sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(v1::PodSandboxConfig, String), SpecError> {
     let _ = (context, pod, attempt);
     todo!()
 }
@@ -49,13 +49,14 @@ pub async fn environment(
 pub fn container(
     context: &Context,
     pod: &Pod,
-    container: &Container,
+    member: &crate::pods::Member,
     image: &v1::Image,
     environment: &[(String, String)],
     mounts: Vec<v1::Mount>,
     restart: u32,
+    target: Option<&str>,
 ) -> Result<v1::ContainerConfig, SpecError> {
-    let _ = (context, pod, container, image, environment, mounts, restart, BTreeMap::<(), ()>::new());
+    let _ = (context, pod, member, image, environment, mounts, restart, target, BTreeMap::<(), ()>::new());
     todo!()
 }
 
@@ -63,4 +64,35 @@ pub fn container(
 pub fn resources(context: &Context, pod: &Pod, container: &Container) -> v1::LinuxContainerResources {
     let _ = (context, pod, container);
     todo!()
+}
+
+/// Refused.
+pub struct Rejection {
+    /// r
+    pub reason: &'static str,
+    /// m
+    pub message: String,
+}
+/// stub
+pub fn admit(context: &Context, pod: &Pod) -> Result<(), Rejection> {
+    let _ = (context, pod);
+    Ok(())
+}
+/// stub
+pub fn fits(context: &Context, pod: &Pod) -> Result<(), (&'static str, String)> {
+    let _ = (context, pod);
+    Ok(())
+}
+/// stub
+pub struct Qos;
+impl Qos {
+    /// stub
+    pub fn name(&self) -> &'static str {
+        "BestEffort"
+    }
+}
+/// stub
+pub fn qos(pod: &Pod) -> Qos {
+    let _ = pod;
+    Qos
 }
