@@ -223,3 +223,6 @@ fn again(plan: &mut Plan, seconds: i64) {
 fn code(seen: &Seen) -> i32 {
     seen.status.exit_code
 }
+
+#[cfg(test)]
+mod tests;
