@@ -36,11 +36,7 @@ pub type Payload = BTreeMap<String, File>;
 
 /// Brings a volume to this payload, if it is not there yet; `finish` sets ownership after new files were
 /// written and before anybody sees them.
-pub fn write(
-    volume: &Path,
-    payload: &Payload,
-    finish: impl FnOnce() -> Result<(), Problem>,
-) -> Result<bool, Problem> {
+pub fn write(volume: &Path, payload: &Payload, finish: impl FnOnce() -> Result<(), Problem>) -> Result<bool, Problem> {
     let payload = &cleaned(payload)?;
     let current = match fs::read_link(volume.join(DATA)) {
         Ok(name) => Some(volume.join(name)),
@@ -67,11 +63,7 @@ pub fn write(
 }
 
 /// Puts new content in the place of the old.
-fn replace(
-    volume: &Path,
-    payload: &Payload,
-    finish: impl FnOnce() -> Result<(), Problem>,
-) -> Result<(), Problem> {
+fn replace(volume: &Path, payload: &Payload, finish: impl FnOnce() -> Result<(), Problem>) -> Result<(), Problem> {
     let (dir, name) = new_folder(volume)?;
     let written = fill(&dir, payload).and_then(|()| finish()).and_then(|()| {
         let new = volume.join(NEW_DATA);

@@ -112,7 +112,8 @@ mod tests {
     use super::*;
 
     fn claim_of(status: &str) -> PersistentVolumeClaim {
-        let claim = json!({"metadata": {"name": "c", "uid": "1"}, "spec": {"volumeName": "v"}, "status": {"phase": status}});
+        let claim =
+            json!({"metadata": {"name": "c", "uid": "1"}, "spec": {"volumeName": "v"}, "status": {"phase": status}});
         serde_json::from_value(claim).unwrap()
     }
 
@@ -129,7 +130,9 @@ mod tests {
         assert_eq!(local, Ok(Place::Local { path: "/d".into(), name: "v".into(), read_only: true }));
         let csi = lead(json!({"claimRef": {"uid": "1"}, "csi": {"driver": "x.io", "volumeHandle": "h"}}));
         assert!(csi.unwrap_err().contains("needs a CSI driver x.io"));
-        assert!(lead(json!({"claimRef": {"uid": "2"}, "hostPath": {"path": "/d"}})).unwrap_err().contains("another claim"));
+        assert!(
+            lead(json!({"claimRef": {"uid": "2"}, "hostPath": {"path": "/d"}})).unwrap_err().contains("another claim")
+        );
         assert!(lead(json!({"claimRef": {"uid": "1"}, "volumeMode": "Block", "local": {"path": "/d"}})).is_err());
     }
 

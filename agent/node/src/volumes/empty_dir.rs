@@ -184,7 +184,8 @@ mod tests {
         assert_eq!(size(&limited, Some("1Mi")), Medium::Memory(Some(1 << 20)));
         assert_eq!(size(&limited, Some("1Gi")), Medium::Memory(Some(100 << 20)));
         assert_eq!(size(&limited, Some("0")), Medium::Memory(Some(100 << 20)));
-        let unlimited = pod(json!({"containers": [{"name": "a", "resources": {"limits": {"memory": "1Mi"}}}, {"name": "b"}]}));
+        let unlimited =
+            pod(json!({"containers": [{"name": "a", "resources": {"limits": {"memory": "1Mi"}}}, {"name": "b"}]}));
         assert_eq!(size(&unlimited, None), Medium::Memory(Some(1 << 30)));
         let init = pod(json!({
             "containers": [{"name": "a", "resources": {"limits": {"memory": "1Mi"}}}],

@@ -69,7 +69,8 @@ fn only_user(pod: &Pod) -> Option<u32> {
     let of = |container: &Container| container.security_context.as_ref().and_then(|context| context.run_as_user);
     let containers = spec.init_containers.iter().flatten().chain(&spec.containers).map(of);
     let ephemeral = spec.ephemeral_containers.iter().flatten();
-    let ephemeral = ephemeral.map(|container| container.security_context.as_ref().and_then(|context| context.run_as_user));
+    let ephemeral =
+        ephemeral.map(|container| container.security_context.as_ref().and_then(|context| context.run_as_user));
     let mut users = containers.chain(ephemeral).map(|own| own.or(of_pod));
     let first = users.next()??;
     users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok()).flatten()
@@ -116,7 +117,8 @@ pub fn joined(problems: Vec<String>) -> Result<(), Problem> {
 }
 
 fn add(read: &Read<'_>, default_mode: i32, owner: Owner, payload: &mut Payload) -> Result<(), Problem> {
-    let file = |content: Vec<u8>, mode: Option<i32>| File { content, mode: bits(mode.unwrap_or(default_mode)), owner: None };
+    let file =
+        |content: Vec<u8>, mode: Option<i32>| File { content, mode: bits(mode.unwrap_or(default_mode)), owner: None };
     match read {
         Read::ConfigMap { items, optional, object } => {
             let content = |key: &str| {
@@ -125,7 +127,13 @@ fn add(read: &Read<'_>, default_mode: i32, owner: Owner, payload: &mut Payload) 
                 text.or_else(|| Some(&object.binary_data.as_ref()?.get(key)?.0))
             };
             let object = object.iter();
-            let keys = object.flat_map(|object| object.data.iter().flat_map(|data| data.keys()).chain(object.binary_data.iter().flat_map(|data| data.keys())));
+            let keys = object.flat_map(|object| {
+                object
+                    .data
+                    .iter()
+                    .flat_map(|data| data.keys())
+                    .chain(object.binary_data.iter().flat_map(|data| data.keys()))
+            });
             for (path, mode, key) in chosen(items, keys) {
                 match content(key) {
                     Some(content) => drop(payload.insert(path.to_owned(), file(content.to_vec(), mode))),

@@ -73,7 +73,8 @@ pub fn write(path: &Path, content: &str) -> Result<(), Problem> {
     }
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o644);
-    let mut file = options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path).at("make", path)?;
+    let mut file =
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path).at("make", path)?;
     io::Write::write_all(&mut file, content.as_bytes()).at("write", path)?;
     file.set_permissions(fs::Permissions::from_mode(0o644)).at("set the permissions of", path)
 }
@@ -117,7 +118,10 @@ mod tests {
     #[test]
     fn the_hosts_network_brings_the_hosts_file() {
         let pod = pod(json!({"containers": [], "hostNetwork": true}));
-        assert_eq!(content(&pod, &[], "c", Some("127.0.0.1\tlocalhost\n")), format!("{HOST_NETWORK}127.0.0.1\tlocalhost\n"));
+        assert_eq!(
+            content(&pod, &[], "c", Some("127.0.0.1\tlocalhost\n")),
+            format!("{HOST_NETWORK}127.0.0.1\tlocalhost\n")
+        );
     }
 
     #[test]

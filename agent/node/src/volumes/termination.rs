@@ -88,11 +88,8 @@ fn said(line: &[u8]) -> Option<&[u8]> {
 /// Shortens the messages of a pod's containers to their share of what all can say.
 pub fn limit(status: &mut PodStatus, containers: usize) {
     let share = POD / containers.max(1);
-    let all = [
-        &mut status.init_container_statuses,
-        &mut status.container_statuses,
-        &mut status.ephemeral_container_statuses,
-    ];
+    let all =
+        [&mut status.init_container_statuses, &mut status.container_statuses, &mut status.ephemeral_container_statuses];
     for status in all.into_iter().flatten().flatten() {
         shorten(status, share);
     }

@@ -94,7 +94,7 @@ async fn request(client: &kube::Client, pod: &Pod, key: &Key) -> Result<Token, S
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let api: kube::Api<ServiceAccount> = kube::Api::namespaced(client.clone(), namespace);
     let request = TokenRequest {
-        spec: TokenRequestSpec {
+        spec: Some(TokenRequestSpec {
             audiences: key.audience.clone().map(|audience| vec![audience]),
             expiration_seconds: Some(key.seconds),
             bound_object_ref: Some(BoundObjectReference {
@@ -103,17 +103,20 @@ async fn request(client: &kube::Client, pod: &Pod, key: &Key) -> Result<Token, S
                 name: pod.metadata.name.clone(),
                 uid: pod.metadata.uid.clone(),
             }),
-        },
+        }),
         ..Default::default()
     };
     let answer = api.create_token_request(&key.account, &PostParams::default(), &request).await;
     let answer = answer.map_err(|error| error.to_string())?;
     // The API may have changed how long it is good for.
-    let seconds = answer.spec.expiration_seconds.unwrap_or(key.seconds);
-    let status = answer.status.ok_or("the answer has no token")?;
-    let expires = status.expiration_timestamp.0;
+    let seconds = answer.spec.and_then(|spec| spec.expiration_seconds).unwrap_or(key.seconds);
+    let status = answer.status.unwrap_or_default();
+    let (Some(token), Some(expires)) = (status.token, status.expiration_timestamp) else {
+        return Err("the answer has no token".to_owned());
+    };
+    let expires = expires.0;
     let issued = expires.checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(expires);
-    Ok(Token { text: status.token.into(), issued, expires })
+    Ok(Token { text: token.into(), issued, expires })
 }
 
 /// Whether a token has seen four fifths of its life, or a day.

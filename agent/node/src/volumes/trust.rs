@@ -100,7 +100,9 @@ fn anchors<'a>(bundles: impl Iterator<Item = &'a str>) -> String {
         while let Some(start) = rest.find(BEGIN) {
             let body = &rest[start + BEGIN.len()..];
             let Some(end) = body.find(END) else { break };
-            all.insert(body[..end].lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"));
+            all.insert(
+                body[..end].lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"),
+            );
             rest = &body[end + END.len()..];
         }
     }
