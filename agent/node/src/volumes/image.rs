@@ -47,6 +47,8 @@ pub async fn mount(context: &Context, uid: &str, volume: &str, reference: &str, 
         return Ok(());
     }
     let layers = layers(context, reference).await?;
+    // The folder comes first: by it the snapshot is found again and let go of.
+    tokio::fs::create_dir_all(dir).await.at("make", dir)?;
     let snapshots = Snapshots::connect(context).await;
     let mounts = snapshots.view(&key(uid, volume), &layers).await.map_err(|status| unseen(reference, &status))?;
     let dir = dir.to_owned();
@@ -148,7 +150,6 @@ fn within<T>(message: T) -> Request<T> {
 
 fn mount_layers(mounts: &[Mount], dir: &Path) -> Result<(), Problem> {
     let [mount] = mounts else { return refused(format!("an image is {} mounts, not one", mounts.len())) };
-    std::fs::create_dir_all(dir).at("make", dir)?;
     match mount.r#type.as_str() {
         "bind" => {
             mountpoint::bind(Path::new(&mount.source), dir, true)?;
@@ -203,6 +204,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (layer, dir) = (root.path().join("layer"), root.path().join("v"));
         std::fs::create_dir(&layer).unwrap();
+        std::fs::create_dir(&dir).unwrap();
         std::fs::write(layer.join("file"), "x").unwrap();
         let options = vec!["ro".to_owned(), "rbind".to_owned()];
         let source = layer.to_str().unwrap().to_owned();
