@@ -194,8 +194,8 @@ mod tests {
 
     /// Sends what comes until there is no recorder any more, with little patience.
     async fn sent(client: kube::Client, mut receiver: tokio::sync::mpsc::Receiver<Record>) {
-        let waits = &[Duration::from_millis(1); 4];
-        let mut sender = Sender { client, node: "node-1".into(), correlator: Correlator::default(), waits };
+        const WAITS: [Duration; 4] = [Duration::from_millis(1); 4];
+        let mut sender = Sender { client, node: "node-1".into(), correlator: Correlator::default(), waits: &WAITS };
         while let Some(record) = receiver.recv().await {
             sender.take(record).await;
         }

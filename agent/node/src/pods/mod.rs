@@ -2,5 +2,6 @@
 //! is told to the API.
 
 mod registry;
+pub mod static_pods;
 
 pub use registry::{ContainerKind, ContainerView, PodView, Registry};
