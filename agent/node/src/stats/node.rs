@@ -49,6 +49,8 @@ pub(super) struct Memory {
     pub rss: u64,
     pub swap_total: u64,
     pub swap_free: u64,
+    /// Page faults since the host was started, and those that had to read.
+    pub faults: (u64, u64),
 }
 
 /// Where images are kept, as containerd said last.
@@ -102,7 +104,14 @@ pub(super) fn fs_usage(path: &Path) -> io::Result<FsUsage> {
 
 /// The host's memory now.
 pub(super) fn memory() -> io::Result<Memory> {
-    Ok(parse_memory(&std::fs::read_to_string("/proc/meminfo")?))
+    let memory = parse_memory(&std::fs::read_to_string("/proc/meminfo")?);
+    Ok(Memory { faults: parse_faults(&std::fs::read_to_string("/proc/vmstat")?), ..memory })
+}
+
+/// Page faults in /proc/vmstat, all and those that had to read.
+fn parse_faults(text: &str) -> (u64, u64) {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    (field("pgfault ").unwrap_or_default(), field("pgmajfault ").unwrap_or_default())
 }
 
 /// Reads /proc/meminfo. As with a cgroup, the file pages that nobody used lately are not in the working set.
@@ -121,6 +130,7 @@ fn parse_memory(text: &str) -> Memory {
         rss: field("AnonPages"),
         swap_total: field("SwapTotal"),
         swap_free: field("SwapFree"),
+        faults: (0, 0),
     }
 }
 
@@ -164,6 +174,11 @@ mod tests {
         assert_eq!(memory.usage, 700 << 10);
         assert_eq!(memory.working_set, 500 << 10);
         assert_eq!((memory.rss, memory.swap_total, memory.swap_free), (90 << 10, 10 << 10, 4 << 10));
+    }
+
+    #[test]
+    fn faults_are_counted() {
+        assert_eq!(parse_faults("nr_free 1\npgfault 20\npgmajfault 3\n"), (20, 3));
     }
 
     #[test]
