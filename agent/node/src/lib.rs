@@ -27,6 +27,7 @@ pub mod eviction;
 pub mod hooks;
 pub mod images;
 pub mod join;
+pub mod logs;
 pub mod network;
 pub mod node;
 pub mod objects;
