@@ -2,6 +2,7 @@
 //! renewed, the next request opens connections with the new one, and the old ones close once nothing
 //! is under way on them.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -19,7 +20,7 @@ use tower::{BoxError, Service};
 
 use super::pair::Pair;
 use super::transport::{Connector, Slow, tls};
-use super::{Credentials, Identity, JoinError};
+use super::{Credentials, Identity, JoinError, kubeconfig};
 
 /// How long the API server may take for the head of an answer: it gives up after a minute itself, and
 /// a watch begins at once. Bodies may take as long as they like.
@@ -49,6 +50,12 @@ pub fn bootstrapper(
     });
     let pool = Pool::new(tls(authority, resolver)?, server_name(config.tls_server_name.as_deref())?, None);
     build(config, pool)
+}
+
+/// The client of whoever a kubeconfig belongs to.
+pub async fn client_of_kubeconfig(path: &Path) -> Result<kube::Client, JoinError> {
+    let found = kubeconfig::read(path).await?;
+    bootstrapper(&found.config, &found.authority, found.pair)
 }
 
 /// A configuration of kube's for a server and nothing else.

@@ -333,19 +333,17 @@ impl JoinError {
 
     /// It and what caused it, in one line.
     pub fn whole(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(cause) = next {
-            let cause_text = cause.to_string();
-            text.push_str(": ");
-            text.push_str(&cause_text);
-            next = cause.source();
-        }
-        text
+        whole(self)
     }
 
     pub(super) fn files(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Files { action, path, source }
     }
+}
+
+/// An error and what caused it, in one line.
+pub fn whole(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }

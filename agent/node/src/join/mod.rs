@@ -36,8 +36,8 @@ use rustls::pki_types::CertificateDer;
 use crate::config::Settings;
 
 pub use bootstrap::{check, credentials};
-pub use client::client;
-pub use error::{JoinError, Kind};
+pub use client::{client, client_of_kubeconfig};
+pub use error::{JoinError, Kind, whole};
 pub use identity::Identity;
 pub use pair::Validity;
 pub use progress::{Report, Step};
