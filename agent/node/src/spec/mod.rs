@@ -1,6 +1,8 @@
 //! Owns what the CRI is asked to make: from a pod and its container to sandbox and container
 //! configurations. Pure, but for [`environment`], which reads config maps and secrets.
 
+pub mod quantity;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
