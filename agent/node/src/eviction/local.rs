@@ -2,7 +2,6 @@
 //! containers and pods with a limit of ephemeral storage.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +12,7 @@ use crate::context::Context;
 use crate::pods::PodView;
 use crate::spec::quantity::Amount;
 
-use super::usage::{containers, log_folder, measured, volumes};
+use super::usage::{ContainerUse, containers, log_folder, measured, volumes};
 use super::{end, is_active, is_critical, message};
 
 /// A pod whose files took so long to count is left in peace so many times as long.
@@ -49,22 +48,29 @@ impl Watch {
     pub async fn evict(&mut self, context: &Context) -> Vec<String> {
         let pods: Vec<_> = context.pods.list().into_iter().filter(|pod| is_active(pod)).collect();
         self.next.retain(|uid, _| pods.iter().any(|pod| pod.uid() == uid));
+        let due = pods.iter().filter(|pod| !is_critical(&pod.pod) && self.is_due(pod));
+        let due: Vec<_> = due.map(|pod| (pod, bounds(&pod.pod))).filter(|(_, b)| *b != Bounds::default()).collect();
+        let mut written = match due.iter().filter(|(_, bounds)| bounds.whole.is_some()).collect::<Vec<_>>()[..] {
+            [] => HashMap::new(),
+            [(pod, _)] => containers(context, Some(pod.uid())).await,
+            _ => containers(context, None).await,
+        };
         let mut evicted = Vec::new();
-        for pod in pods.iter().filter(|pod| !is_critical(&pod.pod)) {
-            let bounds = bounds(&pod.pod);
+        for (pod, bounds) in due {
             let start = Instant::now();
-            if bounds == Bounds::default() || self.next.get(pod.uid()).is_some_and(|next| start < *next) {
-                continue;
-            }
-            let uses = measure(context, pod, &bounds).await;
-            self.next
-                .insert(pod.uid().to_owned(), Instant::now() + start.elapsed().min(Duration::from_secs(60)) * REST);
+            let uses = measure(context, pod, &bounds, written.remove(pod.uid()).unwrap_or_default()).await;
+            let rest = start.elapsed().min(Duration::from_secs(60)) * REST;
+            self.next.insert(pod.uid().to_owned(), Instant::now() + rest);
             if let Some(message) = exceeded(&bounds, &uses) {
                 end(context, pod, &message);
                 evicted.push(pod.uid().to_owned());
             }
         }
         evicted
+    }
+
+    fn is_due(&self, pod: &PodView) -> bool {
+        self.next.get(pod.uid()).is_none_or(|next| Instant::now() >= *next)
     }
 }
 
@@ -87,7 +93,7 @@ fn bounds(pod: &Pod) -> Bounds {
     }
 }
 
-async fn measure(context: &Context, pod: &Arc<PodView>, bounds: &Bounds) -> Uses {
+async fn measure(context: &Context, pod: &PodView, bounds: &Bounds, written: Vec<ContainerUse>) -> Uses {
     let mut uses = Uses::default();
     let folder = volumes(context, pod.uid());
     let empty = pod.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
@@ -98,7 +104,7 @@ async fn measure(context: &Context, pod: &Arc<PodView>, bounds: &Bounds) -> Uses
         }
     }
     if bounds.whole.is_some() {
-        for container in containers(context, Some(pod.uid())).await.remove(pod.uid()).unwrap_or_default() {
+        for container in written {
             let logs = match log_folder(pod, &container.name) {
                 Some(folder) => measured(folder).await.bytes,
                 None => 0,

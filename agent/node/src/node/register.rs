@@ -2,7 +2,6 @@
 //! settings when it is.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,10 +10,13 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::backoff::Backoff;
+use super::conditions::Health;
 use super::facts::Facts;
+use super::runtime::Runtime;
 use super::status::{Now, desired};
 use super::{labels, watch};
 use crate::context::Context;
+use crate::eviction::Pressure;
 
 /// How long the API may take to answer.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -41,18 +43,11 @@ pub async fn register(context: &Context) -> Result<(), RegisterError> {
     for label in labels::refused(&context.settings.labels) {
         tracing::warn!(label, "a node may not give itself this label: set it with kubectl as an administrator");
     }
-    let mut runtime = super::runtime::Runtime::default();
+    let mut runtime = Runtime::default();
     runtime.observe(&context.cri).await;
-    let now = Now {
-        health: super::conditions::Health {
-            problems: runtime.problems(std::time::Instant::now()),
-            pressure: crate::eviction::Pressure::default(),
-        },
-        runtime: runtime.version(),
-        images: None,
-        handlers: runtime.handlers(),
-        features: runtime.features(),
-    };
+    let problems = runtime.problems(std::time::Instant::now());
+    let health = Health { problems, pressure: Pressure::default() };
+    let now = Now { health, runtime: runtime.shown(), images: None };
     let facts = Facts::gather(&context.settings);
     ensure(context, &facts, &now).await
 }
@@ -159,11 +154,6 @@ fn reconcile(labels: BTreeMap<String, String>, node: &Node) -> Option<Value> {
     metadata.extend(labels.map(|labels| ("labels".to_owned(), json!(labels))));
     metadata.extend(annotations.map(|annotations| ("annotations".to_owned(), json!(annotations))));
     Some(json!({ "metadata": metadata }))
-}
-
-/// The Node that everybody sees now.
-pub fn current(context: &Context) -> Option<Arc<Node>> {
-    context.node.borrow().clone()
 }
 
 #[cfg(test)]

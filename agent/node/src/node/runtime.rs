@@ -15,6 +15,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 const IMAGES: usize = 50;
 const NAMES: usize = 5;
 
+/// What the Node shows of the runtime.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shown {
+    /// Name and version, `containerd://1.7.24`.
+    pub version: String,
+    /// The classes of containers it can run, in a fixed order.
+    pub handlers: Option<Vec<NodeRuntimeHandler>>,
+    /// What it can do beyond the usual.
+    pub features: Option<NodeFeatures>,
+}
+
 /// What containerd last said.
 #[derive(Debug, Default)]
 pub struct Runtime {
@@ -64,22 +75,15 @@ impl Runtime {
         problems
     }
 
-    /// Name and version, as the Node shows them.
-    pub fn version(&self) -> String {
-        self.version.clone().unwrap_or_else(|| "containerd://Unknown".to_owned())
-    }
-
-    /// The classes of containers it can run, in a fixed order.
-    pub fn handlers(&self) -> Option<Vec<NodeRuntimeHandler>> {
-        let mut handlers: Vec<_> = self.status.as_ref()?.runtime_handlers.iter().map(handler).collect();
+    /// What the Node shows of it; nothing before it was there.
+    pub fn shown(&self) -> Option<Shown> {
+        let (status, version) = (self.status.as_ref()?, self.version.clone()?);
+        let mut handlers: Vec<_> = status.runtime_handlers.iter().map(handler).collect();
         handlers.sort_by(|a, b| a.name.cmp(&b.name));
-        Some(handlers).filter(|handlers| !handlers.is_empty())
-    }
-
-    /// What it can do beyond the usual.
-    pub fn features(&self) -> Option<NodeFeatures> {
-        let features = self.status.as_ref()?.features?;
-        Some(NodeFeatures { supplemental_groups_policy: Some(features.supplemental_groups_policy) })
+        let features = status
+            .features
+            .map(|features| NodeFeatures { supplemental_groups_policy: Some(features.supplemental_groups_policy) });
+        Some(Shown { version, handlers: Some(handlers).filter(|handlers| !handlers.is_empty()), features })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::events::Kind;
 use crate::pods::PodView;
 
 const BUS: &str = "/run/dbus/system_bus_socket";
-const RECONNECT: Duration = Duration::from_secs(10);
+const RECONNECT: Duration = Duration::from_secs(30);
 /// From this priority on a pod is critical: it ends after the others.
 pub const CRITICAL: i32 = 2_000_000_000;
 const REASON: &str = "Terminated";

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeCondition, NodeFeatures, NodeRuntimeHandler, NodeStatus};
+use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeCondition, NodeStatus};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::capacity::{Resources, is_native};
 use super::conditions::{Health, conditions, differ};
 use super::facts::{DECLARED_FEATURES, Facts};
+use super::runtime::Shown;
 use crate::spec::quantity::Amount;
 
 /// What changes from time to time.
@@ -17,14 +18,10 @@ use crate::spec::quantity::Amount;
 pub struct Now {
     /// How the node is.
     pub health: Health,
-    /// Name and version of the container runtime.
-    pub runtime: String,
-    /// The largest images; `None` when they are not known.
+    /// What is shown of the container runtime; what is there stays when it is not known.
+    pub runtime: Option<Shown>,
+    /// The largest images; what is there stays when they are not known.
     pub images: Option<Vec<ContainerImage>>,
-    /// Classes of containers.
-    pub handlers: Option<Vec<NodeRuntimeHandler>>,
-    /// What the runtime can do beyond the usual.
-    pub features: Option<NodeFeatures>,
 }
 
 /// The status as it should be, and the reasons of events for what turned.
@@ -37,8 +34,9 @@ pub fn desired(facts: &Facts, now: &Now, observed: &NodeStatus, time: Timestamp)
     // Resources that others have given the node are all for pods.
     let extended = foreign(&observed.capacity);
     let with = |own: &Resources| Some(own.clone().into_iter().chain(extended.clone()).collect());
+    let runtime = now.runtime.clone().unwrap_or_else(|| runtime(observed));
     let mut info = facts.info.clone();
-    info.container_runtime_version = now.runtime.clone();
+    info.container_runtime_version = runtime.version;
     let declared: Vec<_> = DECLARED_FEATURES.iter().map(|name: &&str| (*name).to_owned()).collect();
     let status = NodeStatus {
         addresses: Some(facts.addresses.clone()),
@@ -47,13 +45,23 @@ pub fn desired(facts: &Facts, now: &Now, observed: &NodeStatus, time: Timestamp)
         conditions: Some(conditions),
         daemon_endpoints: Some(facts.endpoints.clone()),
         declared_features: Some(declared).filter(|declared| !declared.is_empty()),
-        features: now.features.clone(),
+        features: runtime.features,
         images: now.images.clone().or_else(|| observed.images.clone()),
         node_info: Some(info),
-        runtime_handlers: now.handlers.clone(),
+        runtime_handlers: runtime.handlers,
         ..NodeStatus::default()
     };
     (status, events)
+}
+
+/// The runtime as it was shown before.
+fn runtime(observed: &NodeStatus) -> Shown {
+    let version = observed.node_info.as_ref().map(|info| info.container_runtime_version.clone());
+    Shown {
+        version: version.unwrap_or_else(|| "containerd://Unknown".to_owned()),
+        handlers: observed.runtime_handlers.clone(),
+        features: observed.features.clone(),
+    }
 }
 
 /// The strategic merge patch that makes the observed status the desired one: nothing when they do not
@@ -199,6 +207,18 @@ pub(super) mod tests {
         let sent = patch(&observed, &wanted, false).unwrap();
         assert_eq!(sent["status"]["addresses"][1], json!({ "$patch": "replace" }));
         assert_eq!(sent["status"]["conditions"].as_array().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn what_is_shown_of_the_runtime_stays_while_it_is_away() {
+        let runtime = |version: &str| Some(Shown { version: version.to_owned(), ..Shown::default() });
+        let now = |runtime| Now { runtime, ..Now::default() };
+        let (observed, _) = desired(&facts(), &now(runtime("containerd://1")), &NodeStatus::default(), at(1));
+        let (wanted, _) = desired(&facts(), &now(None), &observed, at(2));
+        assert_eq!(patch(&observed, &wanted, false), None);
+        let (wanted, _) = desired(&facts(), &now(runtime("containerd://2")), &observed, at(2));
+        let sent = patch(&observed, &wanted, false).unwrap();
+        assert_eq!(sent["status"]["nodeInfo"]["containerRuntimeVersion"], "containerd://2");
     }
 
     #[test]

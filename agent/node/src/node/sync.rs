@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::backoff::{Backoff, jittered};
 use super::conditions::Health;
 use super::facts::Facts;
-use super::register::{LIMIT, current, ensure};
+use super::register::{LIMIT, ensure};
 use super::runtime::{Runtime, images};
 use super::status::{Now, desired, patch, rebooted};
 use super::{Control, watch as shown};
@@ -123,7 +123,7 @@ impl Sync<'_> {
         }
         let health = self.health(pressure);
         self.retry = None;
-        match current(self.context) {
+        match self.context.node.borrow().clone() {
             Some(node) => Some(self.write(&node, health).await.unwrap_or(self.heartbeat)),
             None if self.control.leaving() => None,
             None => match ensure(self.context, &self.facts, &self.now(health)).await {
@@ -144,13 +144,7 @@ impl Sync<'_> {
     }
 
     fn now(&self, health: Health) -> Now {
-        Now {
-            health,
-            runtime: self.runtime.version(),
-            images: self.images.clone(),
-            handlers: self.runtime.handlers(),
-            features: self.runtime.features(),
-        }
+        Now { health, runtime: self.runtime.shown(), images: self.images.clone() }
     }
 
     /// Writes what differs. Gives when to come back where that is not when the next heartbeat is due.

@@ -27,8 +27,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct DrainOptions {
     /// When to give up.
     pub timeout: Duration,
-    /// Whether pods go, too, that nothing would start elsewhere. They end and come back with the node
-    /// where it only reboots; where it leaves they are lost.
+    /// Whether pods go, too, that nothing would start elsewhere. Where the node only reboots they had
+    /// better stay, to come back with it; where it leaves the cluster they are lost in any case.
     pub bare: bool,
 }
 
