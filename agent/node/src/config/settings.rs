@@ -67,6 +67,8 @@ pub struct Settings {
     pub port: u16,
     /// Who makes cgroups.
     pub cgroup_driver: CgroupDriver,
+    /// The cgroup that all pods are below, `kubepods`; another name where two nodes share a host.
+    pub cgroup_root: String,
     /// Labels to register with.
     pub labels: BTreeMap<String, String>,
     /// Taints to register with.

@@ -1,7 +1,6 @@
 //! Owns what the CRI is asked to make: from a pod and its container to sandbox and container
 //! configurations. Pure, but for [`environment`], which reads config maps and secrets.
 
-pub mod fields;
 pub mod quantity;
 
 use std::collections::BTreeMap;
@@ -31,7 +30,7 @@ pub struct Place {
 }
 
 /// The sandbox of a pod. `attempt` counts sandboxes.
-pub async fn sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<(v1::PodSandboxConfig, String), SpecError> {
+pub async fn sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<v1::PodSandboxConfig, SpecError> {
     let _ = (context, pod, attempt);
     todo!()
 }
@@ -52,14 +51,13 @@ pub async fn environment(
 pub fn container(
     context: &Context,
     pod: &Pod,
-    member: &crate::pods::Member,
+    container: &Container,
     image: &v1::Image,
     environment: &[(String, String)],
     mounts: Vec<v1::Mount>,
     restart: u32,
-    target: Option<&str>,
 ) -> Result<v1::ContainerConfig, SpecError> {
-    let _ = (context, pod, member, image, environment, mounts, restart, target, BTreeMap::<(), ()>::new());
+    let _ = (context, pod, container, image, environment, mounts, restart, BTreeMap::<(), ()>::new());
     todo!()
 }
 
@@ -67,35 +65,4 @@ pub fn container(
 pub fn resources(context: &Context, pod: &Pod, container: &Container) -> v1::LinuxContainerResources {
     let _ = (context, pod, container);
     todo!()
-}
-
-/// Refused.
-pub struct Rejection {
-    /// r
-    pub reason: &'static str,
-    /// m
-    pub message: String,
-}
-/// stub
-pub fn admit(context: &Context, pod: &Pod) -> Result<(), Rejection> {
-    let _ = (context, pod);
-    Ok(())
-}
-/// stub
-pub fn fits(context: &Context, pod: &Pod) -> Result<(), (&'static str, String)> {
-    let _ = (context, pod);
-    Ok(())
-}
-/// stub
-pub struct Qos;
-impl Qos {
-    /// stub
-    pub fn name(&self) -> &'static str {
-        "BestEffort"
-    }
-}
-/// stub
-pub fn qos(pod: &Pod) -> Qos {
-    let _ = pod;
-    Qos
 }
