@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(canonical(&format!("quay.io/a@{DIGEST}")), format!("quay.io/a@{DIGEST}"));
         assert_eq!(canonical(&format!("quay.io/a:1@{DIGEST}")), format!("quay.io/a:1@{DIGEST}"));
         assert_eq!(canonical("[fd00::1]:5000/a"), "[fd00::1]:5000/a:latest");
-        assert_eq!(canonical("a__b--c.d_e/x"), "docker.io/a__b--c.d_e/x:latest");
+        assert_eq!(canonical("x/a__b--c.d_e"), "docker.io/x/a__b--c.d_e:latest");
     }
 
     #[test]

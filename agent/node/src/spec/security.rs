@@ -59,7 +59,6 @@ pub(super) fn container(
     let chosen = effective(of_pod, &own);
     non_root(pod, container, &chosen, user)?;
     let apparmor = own.app_armor_profile.as_ref().or(of_pod.and_then(|pod| pod.app_armor_profile.as_ref()));
-    let (apparmor, apparmor_profile) = apparmor.map(apparmor_profile).transpose()?.unzip();
     let seccomp = own.seccomp_profile.as_ref().or(of_pod.and_then(|pod| pod.seccomp_profile.as_ref()));
     let unmasked = own.proc_mount.as_deref() == Some("Unmasked");
     let mut context = v1::LinuxContainerSecurityContext {
@@ -80,8 +79,7 @@ pub(super) fn container(
         masked_paths: if unmasked { Vec::new() } else { masked(host) },
         readonly_paths: if unmasked { Vec::new() } else { READ_ONLY.map(str::to_owned).to_vec() },
         seccomp: Some(seccomp_profile(seccomp, root)?),
-        apparmor,
-        apparmor_profile: apparmor_profile.unwrap_or_default(),
+        apparmor: apparmor.map(apparmor_profile).transpose()?,
         ..Default::default()
     };
     if context.run_as_user.is_none() {
@@ -216,15 +214,13 @@ fn seccomp_profile(wanted: Option<&SeccompProfile>, root: &Path) -> Result<v1::S
     }
 }
 
-/// The profile, and the same as older runtimes read it.
-fn apparmor_profile(wanted: &AppArmorProfile) -> Result<(v1::SecurityProfile, String), String> {
+fn apparmor_profile(wanted: &AppArmorProfile) -> Result<v1::SecurityProfile, String> {
     match wanted.type_.as_str() {
-        "RuntimeDefault" => Ok((profile(ProfileType::RuntimeDefault, String::new()), "runtime/default".to_owned())),
-        "Unconfined" => Ok((profile(ProfileType::Unconfined, String::new()), "unconfined".to_owned())),
+        "RuntimeDefault" => Ok(profile(ProfileType::RuntimeDefault, String::new())),
+        "Unconfined" => Ok(profile(ProfileType::Unconfined, String::new())),
         "Localhost" => {
             let name = wanted.localhost_profile.clone().ok_or("missing localhost apparmor profile name")?;
-            let old = format!("localhost/{name}");
-            Ok((profile(ProfileType::Localhost, name), old))
+            Ok(profile(ProfileType::Localhost, name))
         }
         other => Err(format!("unknown apparmor profile type: {other:?}")),
     }

@@ -60,8 +60,9 @@ impl Ages {
         let mut unused = Vec::new();
         for image in images {
             let age = self.by_id.entry(image.id.clone()).or_insert(Age { known: now, used: None });
-            let mut names = image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]);
-            if names.any(|name| used.contains(name)) {
+            let is_used =
+                image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]).any(|name| used.contains(name));
+            if is_used {
                 age.used = Some(now);
             } else if !image.pinned && !is_pause(&image) {
                 let name = image.repo_tags.into_iter().chain(image.repo_digests).next();

@@ -84,11 +84,12 @@ fn root_is_refused_where_it_must_not_be() {
 }
 
 #[test]
-fn apparmor_is_told_in_both_ways() {
+fn apparmor_is_the_containers_or_the_pods() {
     let own = json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "strict"}});
     let context = confined(json!({"appArmorProfile": {"type": "Unconfined"}}), own);
     assert_eq!(context.apparmor.unwrap().localhost_ref, "strict");
-    assert_eq!(context.apparmor_profile, "localhost/strict");
+    let context = confined(json!({"appArmorProfile": {"type": "Unconfined"}}), json!({}));
+    assert_eq!(context.apparmor.unwrap().profile_type, i32::from(ProfileType::Unconfined));
     assert!(wants_apparmor(&pod(json!({"appArmorProfile": {"type": "RuntimeDefault"}}), json!({}), json!({}))));
     assert!(!wants_apparmor(&pod(json!({"appArmorProfile": {"type": "Unconfined"}}), json!({}), json!({}))));
 }
