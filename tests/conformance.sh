@@ -21,7 +21,8 @@ its own last run. Exits 0 only when all passed.
   --procs N                how many specs run at once (6)
   --nodes N                how many nodes (1)
   --dns                    start CoreDNS also where no spec of sig-network runs
-  --again                  only those that failed the last time with these words
+  --again                  only those that failed the last time with these words; its
+                           reports are apart, KUBELET-GROUPS-again
   --list                   only write the names of all specs of the groups to
                            .cache/conformance/specs-GROUP.txt
   --help                   print this text
@@ -56,6 +57,9 @@ if [ -z "$focus" ]; then
     focus="\\[($(IFS='|' && echo "${groups[*]}"))\\].*\\[Conformance\\]"
 fi
 case " ${groups[*]-} " in *" sig-network "*) dns=yes ;; esac
+# What failed before stays on record when a part of it is tried again.
+before=$name
+[ -z "$again" ] || name+=-again
 skip='\[Serial\]|\[Slow\]|\[Disruptive\]|\[Flaky\]'
 
 kubernetes=$PWD/.cache/kubernetes
@@ -125,7 +129,7 @@ programs=(--bin cluster-node)
 cargo build --release --locked "${programs[@]}"
 built=${CARGO_TARGET_DIR:-$PWD/target}/release
 if [ -n "$again" ]; then
-    [ -s "$out/$name.failed" ] || { echo "nothing failed the last time" && exit 0; }
-    cp "$out/$name.failed" "$out/again"
+    [ -s "$out/$before.failed" ] || { echo "nothing failed the last time" && exit 0; }
+    cp "$out/$before.failed" "$out/again"
 fi
 "$built/cluster-node" --kubelet "$agent" --nodes "$nodes" ${dns:+--dns} "$PWD/tests/conformance.sh" "${words[@]}"
