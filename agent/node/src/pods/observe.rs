@@ -105,11 +105,6 @@ impl Observer {
         Self { cri, uid: uid.to_owned(), host_network, containers: HashMap::new(), ips: HashMap::new() }
     }
 
-    /// Has all of a container asked for again: what it uses changed, not its state.
-    pub fn forget(&mut self, id: &str) {
-        self.containers.remove(id);
-    }
-
     /// What containerd says now.
     pub async fn observe(&mut self) -> Result<Observed, CriError> {
         let (sandboxes, containers) =

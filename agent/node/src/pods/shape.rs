@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod};
 
 use super::ContainerKind;
+use crate::spec;
 
 /// A container of a pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,36 +112,6 @@ impl Shape {
 }
 
 fn ephemeral(container: &EphemeralContainer) -> Member {
-    let container = container.clone();
-    Member {
-        kind: ContainerKind::Ephemeral,
-        target: container.target_container_name.filter(|name| !name.is_empty()),
-        spec: Container {
-            args: container.args,
-            command: container.command,
-            env: container.env,
-            env_from: container.env_from,
-            image: container.image,
-            image_pull_policy: container.image_pull_policy,
-            lifecycle: container.lifecycle,
-            liveness_probe: container.liveness_probe,
-            name: container.name,
-            ports: container.ports,
-            readiness_probe: container.readiness_probe,
-            resize_policy: container.resize_policy,
-            resources: container.resources,
-            restart_policy: container.restart_policy,
-            restart_policy_rules: container.restart_policy_rules,
-            security_context: container.security_context,
-            startup_probe: container.startup_probe,
-            stdin: container.stdin,
-            stdin_once: container.stdin_once,
-            termination_message_path: container.termination_message_path,
-            termination_message_policy: container.termination_message_policy,
-            tty: container.tty,
-            volume_devices: container.volume_devices,
-            volume_mounts: container.volume_mounts,
-            working_dir: container.working_dir,
-        },
-    }
+    let target = container.target_container_name.clone().filter(|name| !name.is_empty());
+    Member { kind: ContainerKind::Ephemeral, spec: spec::ephemeral(container), target }
 }

@@ -65,7 +65,7 @@ pub(super) fn assemble(
         command,
         args,
         working_dir: container.working_dir.clone().unwrap_or_default(),
-        envs: envs.map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone().into() }).collect(),
+        envs: envs.map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() }).collect(),
         mounts: parts.mounts,
         labels: own_labels(pod, container),
         annotations: own_annotations(pod, container, parts.restart),

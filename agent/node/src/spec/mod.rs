@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::cri::v1;
 use crate::objects::ObjectError;
 
-pub use admission::{Rejection, admit, is_static};
+pub use admission::{Rejection, admit, is_static, resizes};
 pub use container::{annotations, ephemeral, hash, log_path, target};
 pub use expand::expand;
 pub use hostname::{Hostname, hostname};
@@ -111,7 +111,6 @@ pub fn container(
 }
 
 /// The limits of a container, for a change in place.
-pub fn resources(context: &Context, pod: &Pod, container: &Container) -> v1::LinuxContainerResources {
-    let _ = context;
+pub fn resources(_context: &Context, pod: &Pod, container: &Container) -> v1::LinuxContainerResources {
     resources::container(pod, container, host::facts())
 }

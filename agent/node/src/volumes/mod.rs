@@ -154,18 +154,6 @@ impl Volumes {
         blocking(move || tree::remove(dir.path()).at("remove", dir.path())).await?
     }
 
-    /// stub
-    pub async fn termination_message(
-        &self,
-        uid: &str,
-        container: &Container,
-        restart: u32,
-        code: i32,
-        log: &std::path::Path,
-    ) -> Option<String> {
-        let _ = (uid, container, restart, code, log);
-        None
-    }
 
     /// UIDs of pods that have something below the root.
     pub fn known(&self) -> Vec<String> {
@@ -260,8 +248,3 @@ mod tests {
     }
 }
 
-/// stub
-pub fn needs_refresh(pod: &Pod) -> bool {
-    let _ = pod;
-    false
-}
