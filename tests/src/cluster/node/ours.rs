@@ -28,6 +28,7 @@ pub fn node(rig: &NodeRig) -> Result<Command> {
         ("static-pods", file("static")),
         ("resolv-conf", file("resolv.conf")),
         ("cgroup-driver", "cgroupfs".to_owned()),
+        ("cgroup-root", rig.cgroup()),
         ("cluster-dns", DNS_ADDRESS.to_owned()),
         ("pause-image", images::named("pause")?),
     ];
