@@ -3,6 +3,7 @@
 
 mod joining;
 mod life;
+mod node_join;
 mod scheduling;
 
 use std::fs;

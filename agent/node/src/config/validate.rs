@@ -46,8 +46,8 @@ impl Check<'_> {
             name: self.name(raw),
             addresses: self.addresses(raw, &server),
             server,
-            root: self.path(&raw.root, "/var/lib/keelson/node"),
-            run: self.path(&raw.run, "/run/keelson/node"),
+            root: self.own_folder(&raw.root, "/var/lib/keelson/node"),
+            run: self.own_folder(&raw.run, "/run/keelson/node"),
             logs: self.path(&raw.logs, "/var/log/pods"),
             containerd: self.path(&raw.containerd, "/run/containerd/containerd.sock"),
             cni_conf: self.path(&raw.cni_conf, "/etc/cni/net.d"),
@@ -103,6 +103,10 @@ impl Check<'_> {
 
     fn path(&mut self, text: &Option<Text>, default: &str) -> PathBuf {
         self.option(text, words::path).unwrap_or_else(|| default.into())
+    }
+
+    fn own_folder(&mut self, text: &Option<Text>, default: &str) -> PathBuf {
+        self.option(text, words::own_folder).unwrap_or_else(|| default.into())
     }
 
     fn server(&mut self, raw: &Raw) -> String {

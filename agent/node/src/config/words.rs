@@ -177,6 +177,16 @@ pub fn path(text: &str) -> Result<std::path::PathBuf, String> {
     if text.starts_with('/') { Ok(text.into()) } else { Err(format!("`{text}` is no path from /")) }
 }
 
+/// A folder that is the node's own: `keelctl leave` removes it whole.
+pub fn own_folder(text: &str) -> Result<std::path::PathBuf, String> {
+    let path = path(text)?;
+    let names = path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).count();
+    if names < 2 || path.components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(format!("`{text}` cannot be the node's own folder; choose one like /var/lib/keelson/node"));
+    }
+    Ok(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +224,14 @@ mod tests {
         assert_eq!(taint("gpu=yes:NoSchedule").unwrap(), taint_of("gpu", "yes", "NoSchedule"));
         assert_eq!(taint("example.com/x:NoExecute").unwrap(), taint_of("example.com/x", "", "NoExecute"));
         assert!(taint("gpu=yes").is_err() && taint("gpu:Never").unwrap_err().contains("there are"));
+    }
+
+    #[test]
+    fn the_nodes_own_folder_is_no_systems() {
+        for wrong in ["/", "/var", "var/lib", "/var/../x", "/var/"] {
+            assert!(own_folder(wrong).is_err(), "{wrong}");
+        }
+        assert!(own_folder("/var/lib/keelson/node").is_ok());
     }
 
     #[test]

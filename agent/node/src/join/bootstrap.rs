@@ -33,18 +33,21 @@ pub async fn credentials(
     limit: Option<Duration>,
 ) -> Result<Credentials, JoinError> {
     let store = Store::open(&settings.root)?;
-    if let Some(credentials) = from_before(settings, &store)? {
+    if let Some(credentials) = from_before(settings, &store).await? {
         report(&Step::Known { until: credentials.identity.client_validity().not_after });
         return Ok(credentials);
     }
     let bootstrap = bootstrap(settings, &store, report).await?;
     let own = bootstrap.pair.as_ref().filter(|pair| is_ours(pair, settings)).cloned();
+    if let Some(pair) = own.as_ref().filter(|pair| pair.validity.is_over(Timestamp::now())) {
+        return Err(JoinError::Expired { at: pair.validity.not_after });
+    }
     let (pair, own) = match own {
         Some(pair) => (pair, true),
         None => (ask(settings, &store, &bootstrap, limit, report).await?, false),
     };
-    let credentials = assemble(settings, &store, bootstrap.authority.clone(), pair.clone())?;
-    let credentials = Credentials { server_name: bootstrap.config.tls_server_name.clone(), ..credentials };
+    let server_name = bootstrap.config.tls_server_name.clone();
+    let credentials = assemble(settings, &store, bootstrap.authority.clone(), server_name, pair.clone())?;
     if !own {
         not_taken(settings, &credentials, report).await?;
         store.keep_authority(&pem(&bootstrap.authority))?;
@@ -93,7 +96,7 @@ async fn ask(
 }
 
 /// What an earlier run kept, when it still holds and is for this node and cluster.
-fn from_before(settings: &Settings, store: &Store) -> Result<Option<Credentials>, JoinError> {
+async fn from_before(settings: &Settings, store: &Store) -> Result<Option<Credentials>, JoinError> {
     let (Some(pair), Some(authority)) = (store.current(Purpose::Client)?, store.authority()?) else { return Ok(None) };
     if !is_ours(&pair, settings) || pair.validity.is_over(Timestamp::now()) {
         return Ok(None);
@@ -103,7 +106,12 @@ fn from_before(settings: &Settings, store: &Store) -> Result<Option<Credentials>
         tracing::warn!("the configuration names another cluster than the one joined before");
         return Ok(None);
     }
-    assemble(settings, store, authority, pair).map(Some)
+    let server_name = match &settings.join.kubeconfig {
+        // It need not be there any more.
+        Some(path) => kubeconfig::read(path).await.ok().and_then(|found| found.config.tls_server_name),
+        None => None,
+    };
+    assemble(settings, store, authority, server_name, pair).map(Some)
 }
 
 fn is_ours(pair: &Pair, settings: &Settings) -> bool {
@@ -139,6 +147,7 @@ fn assemble(
     settings: &Settings,
     store: &Store,
     authority: Vec<CertificateDer<'static>>,
+    server_name: Option<String>,
     pair: Pair,
 ) -> Result<Credentials, JoinError> {
     let kept = store.current(Purpose::Serving)?;
@@ -149,7 +158,7 @@ fn assemble(
         None => (serving::self_signed(&settings.name, &settings.addresses)?, false),
     };
     let identity = Arc::new(Identity::new(pair, shown, signed));
-    Ok(Credentials { server: settings.server.clone(), server_name: None, authority, identity })
+    Ok(Credentials { server: settings.server.clone(), server_name, authority, identity })
 }
 
 /// That the node's name is not another machine's, asked with the node's own certificate: who has only

@@ -84,7 +84,7 @@ pub enum JoinError {
     /// The node's certificate ran out while nobody could renew it.
     #[error(
         "the certificate of this node expired at {at}, before it could be renewed, and there is no token to ask for \
-         another; join again with a new token"
+         another; `keelctl leave --no-drain` and join again with a new token"
     )]
     Expired {
         /// When.

@@ -103,7 +103,13 @@ pub fn files(settings: &Settings) -> Result<(), RemoveError> {
     remove_all(&settings.root)?;
     remove_all(&settings.run)?;
     let logs = std::fs::read_dir(&settings.logs).into_iter().flatten().flatten();
+    let logs = logs.filter(|entry| entry.file_name().to_str().is_some_and(is_of_pod));
     logs.map(|entry| entry.path()).try_for_each(|path| remove_all(&path))
+}
+
+/// Whether a folder of logs is a pod's: `NAMESPACE_POD_UID`.
+fn is_of_pod(name: &str) -> bool {
+    name.split('_').filter(|part| !part.is_empty()).count() == 3
 }
 
 /// Removes a folder, or the file that is there.
@@ -141,6 +147,12 @@ mod tests {
     fn mounts_are_undone_from_the_inside_out() {
         let mounts = ["/r", "/r/pods/a", "/r/pods/a/b", "/", "/rest"].map(PathBuf::from);
         assert_eq!(below(Path::new("/r"), mounts.into_iter()), ["/r/pods/a/b", "/r/pods/a"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn logs_of_pods_are_told_from_others() {
+        assert!(is_of_pod("kube-system_dns-0_0b1c"));
+        assert!(!is_of_pod("syslog") && !is_of_pod("__") && !is_of_pod("apt"));
     }
 
     #[test]

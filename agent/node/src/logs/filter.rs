@@ -110,12 +110,13 @@ nonsense\n\
 
     #[test]
     fn times_begin_lines_and_not_what_goes_on() {
-        let options =
-            Options { timestamps: true, since: "2024-01-01T00:00:02Z".parse().ok(), tail: Some(4), ..Default::default() };
-        assert_eq!(
-            shown(&options),
-            "2024-01-01T00:00:02.000000000Z two\n2024-01-01T00:00:04.000000000Z three\n"
-        );
+        let options = Options {
+            timestamps: true,
+            since: "2024-01-01T00:00:02Z".parse().ok(),
+            tail: Some(4),
+            ..Default::default()
+        };
+        assert_eq!(shown(&options), "2024-01-01T00:00:02.000000000Z two\n2024-01-01T00:00:04.000000000Z three\n");
     }
 
     #[test]

@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn what_is_not_of_the_format_is_not_a_line() {
-        for line in [&b"\n"[..], b"now stdout F a\n", b"2016-10-06T00:17:09Z stdin F a\n", b"2016-10-06T00:17:09Z F\n"] {
+        for line in [&b"\n"[..], b"now stdout F a\n", b"2016-10-06T00:17:09Z stdin F a\n", b"2016-10-06T00:17:09Z F\n"]
+        {
             assert_eq!(parse(line), None);
         }
     }

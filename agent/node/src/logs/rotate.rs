@@ -142,10 +142,7 @@ mod tests {
     #[test]
     fn the_oldest_go_and_the_others_are_compressed() {
         let files = names(&["0.log.4", "0.log.1.gz", "0.log.2.gz", "0.log.3.gz", "0.log.2", "0.log.5.tmp"]);
-        let expected = Plan {
-            remove: names(&["0.log.2", "0.log.5.tmp", "0.log.1.gz"]),
-            compress: names(&["0.log.4"]),
-        };
+        let expected = Plan { remove: names(&["0.log.2", "0.log.5.tmp", "0.log.1.gz"]), compress: names(&["0.log.4"]) };
         assert_eq!(plan(files, 5), expected);
         assert_eq!(plan(Vec::new(), 5), Plan::default());
     }

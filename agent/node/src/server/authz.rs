@@ -41,10 +41,8 @@ impl Authorizer {
             }
         }
         let subresources = subresources.join(" ");
-        let text = format!(
-            "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{subresources}])\n",
-            user.name
-        );
+        let text =
+            format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{subresources}])\n", user.name);
         Err(Refusal::new(StatusCode::FORBIDDEN, text))
     }
 

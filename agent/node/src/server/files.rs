@@ -34,9 +34,7 @@ pub(super) async fn answer(path: String) -> Result<Response, Refusal> {
     let found = tokio::task::spawn_blocking(move || find(Path::new(ROOT), &path)).await.map_err(Refusal::internal)?;
     match found? {
         Found::File(file) => Ok(send(file)),
-        Found::Folder(names) => {
-            Ok(reply::typed(StatusCode::OK, "text/html; charset=utf-8", reply::full(html(&names))))
-        }
+        Found::Folder(names) => Ok(reply::typed(StatusCode::OK, "text/html; charset=utf-8", reply::full(html(&names)))),
         Found::Redirect(to) => {
             let mut response = reply::text(StatusCode::MOVED_PERMANENTLY, "");
             let to = HeaderValue::from_str(&to).map_err(Refusal::internal)?;
@@ -59,7 +57,8 @@ fn find(root: &Path, path: &str) -> Result<Found, Refusal> {
         io::ErrorKind::PermissionDenied => Refusal::new(StatusCode::FORBIDDEN, "403 Forbidden\n"),
         _ => missing(),
     })?;
-    let (root, opened) = (std::fs::canonicalize(root), std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())));
+    let (root, opened) =
+        (std::fs::canonicalize(root), std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())));
     let (root, opened) = (root.map_err(Refusal::internal)?, opened.map_err(Refusal::internal)?);
     if !opened.starts_with(&root) {
         return Err(Refusal::new(StatusCode::FORBIDDEN, "403 Forbidden\n"));
@@ -87,9 +86,8 @@ fn find(root: &Path, path: &str) -> Result<Found, Refusal> {
 
 fn html(names: &[String]) -> String {
     let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let links = names
-        .iter()
-        .map(|name| format!("<a href=\"{}\">{}</a>\n", utf8_percent_encode(name, LINK), escaped(name)));
+    let links =
+        names.iter().map(|name| format!("<a href=\"{}\">{}</a>\n", utf8_percent_encode(name, LINK), escaped(name)));
     format!("<!doctype html>\n<pre>\n{}</pre>\n", links.collect::<String>())
 }
 
@@ -132,9 +130,8 @@ mod tests {
         std::fs::create_dir_all(root.join("pods")).expect("a folder");
         std::fs::write(root.join("pods/a.log"), "a").expect("a file");
         std::fs::write(folder.path().join("secret"), "s").expect("a file");
-        let link = std::os::unix::fs::symlink::<&Path, &Path>;
-        link(&root.join("pods/a.log"), &root.join("inside")).expect("a link");
-        link(&folder.path().join("secret"), &root.join("outside")).expect("a link");
+        std::os::unix::fs::symlink(root.join("pods/a.log"), root.join("inside")).expect("a link");
+        std::os::unix::fs::symlink(folder.path().join("secret"), root.join("outside")).expect("a link");
         assert_eq!(status(&root, ""), StatusCode::OK);
         assert_eq!(status(&root, "pods/a.log"), StatusCode::OK);
         assert_eq!(status(&root, "pods"), StatusCode::MOVED_PERMANENTLY);

@@ -71,8 +71,7 @@ fn path(view: &PodView, name: &str, id: &str) -> Option<PathBuf> {
 /// The id of the container whose log is meant, by the pod's status; or why there is none, in the kubelet's
 /// words, which people and their tools know.
 fn choose(status: &PodStatus, pod: &str, name: &str, previous: bool) -> Result<String, String> {
-    let lists =
-        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     let found = lists.iter().flat_map(|list| list.iter().flatten()).find(|status| status.name == name);
     let status = found.ok_or_else(|| format!("container {name:?} in pod {pod:?} is not available"))?;
     let last = status.last_state.as_ref().and_then(terminated);
@@ -165,13 +164,22 @@ mod tests {
     #[test]
     fn why_there_is_none() {
         for (result, expected) in [
-            (chosen(waits("ContainerCreating"), None, false), "container \"c\" in pod \"p\" is waiting to start: ContainerCreating"),
-            (chosen(waits("ErrImagePull"), None, false), "container \"c\" in pod \"p\" is waiting to start: image can't be pulled"),
+            (
+                chosen(waits("ContainerCreating"), None, false),
+                "container \"c\" in pod \"p\" is waiting to start: ContainerCreating",
+            ),
+            (
+                chosen(waits("ErrImagePull"), None, false),
+                "container \"c\" in pod \"p\" is waiting to start: image can't be pulled",
+            ),
             (
                 chosen(waits("ImagePullBackOff"), None, false),
                 "container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image",
             ),
-            (chosen(StatusState::default(), None, false), "container \"c\" in pod \"p\" is waiting to start - no logs yet"),
+            (
+                chosen(StatusState::default(), None, false),
+                "container \"c\" in pod \"p\" is waiting to start - no logs yet",
+            ),
             (chosen(runs(), None, true), "previous terminated container \"c\" in pod \"p\" not found"),
             (chosen(ended(""), None, false), "container \"c\" in pod \"p\" is terminated"),
             (choose(&PodStatus::default(), "p", "c", false), "container \"c\" in pod \"p\" is not available"),

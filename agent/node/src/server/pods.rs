@@ -63,9 +63,8 @@ fn configuration(settings: &Settings) -> serde_json::Value {
         CgroupDriver::Systemd => "systemd",
         CgroupDriver::Cgroupfs => "cgroupfs",
     };
-    let taints = settings.taints.iter().map(|taint| {
-        json!({"key": taint.key, "value": taint.value, "effect": taint.effect})
-    });
+    let taints =
+        settings.taints.iter().map(|taint| json!({"key": taint.key, "value": taint.value, "effect": taint.effect}));
     json!({"kubeletconfig": {
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",

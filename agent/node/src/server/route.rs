@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn other_paths_lead_nowhere() {
-        for path in ["", "/", "/stats/../pods", "/exec/n//c", "/checkpoint/n/p/c", "/exec/n/p", "/healthz/x", "/pods/x"] {
+        for path in ["", "/", "/stats/../pods", "/exec/n//c", "/checkpoint/n/p/c", "/exec/n/p", "/healthz/x", "/pods/x"]
+        {
             assert_eq!(Route::of(&Method::GET, path), Err(StatusCode::NOT_FOUND), "{path}");
         }
     }

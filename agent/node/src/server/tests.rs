@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState as StatusState, ContainerStateRunning, ContainerStatus, Pod, PodSpec, PodStatus,
 };
+use keelson_common::strict::Source;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -26,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::handler::Handler;
 use super::{listen, splice};
 use crate::cgroups::Cgroups;
-use crate::config::{CgroupDriver, Settings};
+use crate::config::{self, Facts, Settings};
 use crate::context::Context;
 use crate::cri::{Cri, v1};
 use crate::events::Recorder;
@@ -119,19 +120,18 @@ fn api() -> kube::Client {
 }
 
 fn settings(root: &Path) -> Settings {
-    Settings {
-        server: "https://127.0.0.1:1".into(),
-        name: "node".into(),
-        addresses: vec!["127.0.0.1".parse().expect("an address")],
-        root: root.to_owned(),
-        run: root.to_owned(),
-        logs: root.to_owned(),
-        containerd: root.join("containerd.sock"),
-        cgroup_driver: CgroupDriver::Cgroupfs,
-        max_pods: 110,
-        cluster_domain: "cluster.local".into(),
-        ..Settings::default()
-    }
+    let hash = "00".repeat(32);
+    let text =
+        format!("server = \"https://127.0.0.1:1\"\ntoken = \"abcdef.0123456789abcdef\"\nca-hash = \"sha256:{hash}\"\n");
+    let facts = Facts {
+        hostname: "node".into(),
+        systemd: false,
+        address: &|_| Ok([127, 0, 0, 1].into()),
+        read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+    };
+    let settings = config::parse(Source { path: "node.toml".into(), text }, &facts).expect("settings");
+    let containerd = root.join("containerd.sock");
+    Settings { root: root.into(), run: root.into(), logs: root.into(), containerd, ..settings }
 }
 
 fn context(root: &Path) -> Arc<Context> {
@@ -239,7 +239,10 @@ async fn the_api_server_is_known_by_its_certificate() {
     let mut sender = connect(&authority, port, Some(own)).await.expect("connected");
     let (status, text) = ask(&mut sender, "/pods", None).await;
     let pods: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!((status, &pods["kind"], &pods["items"][0]["metadata"]["name"]), (StatusCode::OK, &json!("PodList"), &json!("p")));
+    assert_eq!(
+        (status, &pods["kind"], &pods["items"][0]["metadata"]["name"]),
+        (StatusCode::OK, &json!("PodList"), &json!("p"))
+    );
     assert_eq!(ask(&mut sender, "/healthz", None).await, (StatusCode::OK, "ok".into()));
     assert_eq!(ask(&mut sender, "/healthz/syncloop", None).await.0, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(ask(&mut sender, "/metrics", None).await.1.contains("\nkubelet_running_pods 1\n"));
@@ -317,7 +320,10 @@ async fn streams_go_through_to_the_runtime() {
     assert_eq!(refused.into_body().collect().await.expect("a body").to_bytes(), "no such stream");
     let mut response = sender.send_request(upgrade("/exec/TOKEN")).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-    assert_eq!((&response.headers()[UPGRADE], &response.headers()["X-Method"]), (&"SPDY/3.1".parse().expect("a value"), &"POST".parse().expect("a value")));
+    assert_eq!(
+        (&response.headers()[UPGRADE], &response.headers()["X-Method"]),
+        (&"SPDY/3.1".parse().expect("a value"), &"POST".parse().expect("a value"))
+    );
     let upgraded = hyper::upgrade::on(&mut response).await.expect("upgraded");
     let mut stream = TokioIo::new(upgraded);
     stream.write_all(b"hello").await.expect("told");

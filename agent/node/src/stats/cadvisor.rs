@@ -19,7 +19,8 @@ pub(super) fn render(snapshot: &Snapshot, networks: &HashMap<String, Vec<Interfa
     let ids = Ids::of(snapshot);
     let measured = measured(snapshot, &ids);
     let mut text = Text::default();
-    let mut family = text.family("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.");
+    let mut family =
+        text.family("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.");
     for found in &measured {
         let [container, id, image, name, namespace, pod] = found.labels;
         if let Some(cpu) = found.usage.cpu {
@@ -27,7 +28,11 @@ pub(super) fn render(snapshot: &Snapshot, networks: &HashMap<String, Vec<Interfa
             family.sample_at(&labels, seconds(cpu), snapshot.at);
         }
     }
-    let mut family = text.family("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.");
+    let mut family = text.family(
+        "container_start_time_seconds",
+        "gauge",
+        "Start time of the container since unix epoch in seconds.",
+    );
     for found in &measured {
         if let Some(started) = found.started {
             family.sample_at(&found.labels, started, snapshot.at);
@@ -43,7 +48,12 @@ pub(super) fn render(snapshot: &Snapshot, networks: &HashMap<String, Vec<Interfa
     network(&mut text, snapshot, &ids, networks);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     text.single("machine_cpu_cores", "gauge", "Number of logical CPU cores.", cores);
-    text.single("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.", snapshot.memory.capacity);
+    text.single(
+        "machine_memory_bytes",
+        "gauge",
+        "Amount of memory installed on the machine.",
+        snapshot.memory.capacity,
+    );
     text.finish()
 }
 
@@ -117,11 +127,17 @@ fn network(text: &mut Text, snapshot: &Snapshot, ids: &Ids, networks: &HashMap<S
     let families: [(&str, &str, Read); 8] = [
         ("container_network_receive_bytes_total", "Cumulative count of bytes received", |found| found.rx_bytes),
         ("container_network_receive_packets_total", "Cumulative count of packets received", |found| found.rx_packets),
-        ("container_network_receive_errors_total", "Cumulative count of errors while receiving", |found| found.rx_errors),
-        ("container_network_receive_packets_dropped_total", "Packets dropped while receiving", |found| found.rx_dropped),
+        ("container_network_receive_errors_total", "Cumulative count of errors while receiving", |found| {
+            found.rx_errors
+        }),
+        ("container_network_receive_packets_dropped_total", "Packets dropped while receiving", |found| {
+            found.rx_dropped
+        }),
         ("container_network_transmit_bytes_total", "Cumulative count of bytes transmitted", |found| found.tx_bytes),
         ("container_network_transmit_packets_total", "Cumulative count of packets sent", |found| found.tx_packets),
-        ("container_network_transmit_errors_total", "Cumulative count of errors while sending", |found| found.tx_errors),
+        ("container_network_transmit_errors_total", "Cumulative count of errors while sending", |found| {
+            found.tx_errors
+        }),
         ("container_network_transmit_packets_dropped_total", "Packets dropped while sending", |found| found.tx_dropped),
     ];
     for (name, help, read) in families {

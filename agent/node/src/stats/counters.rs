@@ -82,8 +82,7 @@ struct Series {
     sum: f64,
 }
 
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { counters: BTreeMap::new(), histograms: BTreeMap::new() });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { counters: BTreeMap::new(), histograms: BTreeMap::new() });
 
 impl Counter {
     /// Counts one. Labels must be few: each set of values is kept for good.

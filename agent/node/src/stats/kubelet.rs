@@ -12,7 +12,8 @@ use crate::cri::v1::ContainerState;
 pub fn kubelet(context: &Context) -> String {
     let mut text = Text::default();
     let name = "kubelet_node_name";
-    text.family(name, "gauge", "The node's name. The count is always 1.").sample(&[("node", &context.settings.name)], 1);
+    text.family(name, "gauge", "The node's name. The count is always 1.")
+        .sample(&[("node", &context.settings.name)], 1);
     pods(&mut text, context);
     counters::render(&mut text);
     process(&mut text);
@@ -62,7 +63,12 @@ fn process(text: &mut Text) {
     let seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
     let help = "Total user and system CPU time spent in seconds.";
     text.single("process_cpu_seconds_total", "counter", help, seconds);
-    text.single("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", stat.rss * procfs::page_size());
+    text.single(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Resident memory size in bytes.",
+        stat.rss * procfs::page_size(),
+    );
     text.single("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", stat.vsize);
     start_time(text, stat.starttime);
 }

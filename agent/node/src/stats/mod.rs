@@ -3,11 +3,11 @@
 //! ```text
 //! cgroups, /proc ──▶ sample::Snapshot ──▶ /metrics/resource, /metrics/cadvisor
 //!                          │
-//! containerd's layers ─────┼──▶ /stats/summary
-//! folders of volumes ──────┴──▶ pod_usage ──▶ eviction
+//! containerd's layers ─────┴──▶ /stats/summary
+//! folders of volumes ──────┘
 //! ```
 //!
-//! Nothing is read unless somebody asks.
+//! Nothing is read unless somebody asks. What eviction compares it measures by itself.
 
 mod cadvisor;
 mod cgroup;
@@ -24,8 +24,6 @@ mod text;
 mod types;
 
 pub use kubelet::{kubelet, probes};
-pub use node::{FsUsage, NodeUsage, image_fs, node_usage};
-pub use storage::{PodUsage, Size, pod_usage};
 pub use summary::Summaries;
 pub use text::CONTENT_TYPE;
 

@@ -28,7 +28,7 @@ pub(super) fn of_host() -> Vec<Interface> {
 
 /// The interfaces of each pod that has a network of its own, by UID: seen through a process of its sandbox.
 pub(super) async fn of_pods(driver: CgroupDriver, pods: &[PodSample]) -> HashMap<String, Vec<Interface>> {
-    let own = pods.iter().filter(|pod| !pod.view.pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)));
+    let own = pods.iter().filter(|pod| pod.view.pod.spec.as_ref().is_none_or(|spec| spec.host_network != Some(true)));
     let seen: Vec<_> = own.map(|pod| (pod.cgroup.clone(), Arc::clone(&pod.view))).collect();
     let read = move || {
         let found = seen.into_iter().filter_map(|(cgroup, view)| {

@@ -4,30 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, RwLock};
 
-use crate::config::Settings;
 use crate::context::Context;
 use crate::cri::v1;
 
-/// What the host has and has left, as eviction compares it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NodeUsage {
-    /// Bytes that could be had without taking pages that are in use.
-    pub memory_available: u64,
-    /// Bytes there are.
-    pub memory_capacity: u64,
-    /// Of the file system that volumes and logs are on.
-    pub nodefs: FsUsage,
-    /// Of the file system that images and containers' layers are on; often the same.
-    pub imagefs: FsUsage,
-    /// Threads there are.
-    pub pids: u64,
-    /// Threads there can be.
-    pub pids_max: u64,
-}
-
 /// What a file system has and has left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FsUsage {
+pub(super) struct FsUsage {
     /// Bytes left to who is not root.
     pub available: u64,
     /// Bytes there are.
@@ -56,29 +38,14 @@ pub(super) struct Memory {
 /// Where images are kept, as containerd said last.
 static IMAGES: RwLock<Option<PathBuf>> = RwLock::new(None);
 
-/// What the host has and has left now. Some reads of /proc and two `statvfs`: cheap.
-pub fn node_usage(settings: &Settings) -> io::Result<NodeUsage> {
-    let memory = memory()?;
-    let nodefs = fs_usage(&settings.root)?;
-    let (pids, pids_max) = pids()?;
-    Ok(NodeUsage {
-        memory_available: memory.capacity.saturating_sub(memory.working_set),
-        memory_capacity: memory.capacity,
-        nodefs,
-        imagefs: fs_usage(&images_path()).unwrap_or(nodefs),
-        pids,
-        pids_max,
-    })
-}
-
 /// Where images are kept: as containerd said, else where it keeps them when told nothing else.
 pub(super) fn images_path() -> PathBuf {
     let known = IMAGES.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     known.clone().unwrap_or_else(|| PathBuf::from("/var/lib/containerd"))
 }
 
-/// Asks containerd where it keeps images and what they take; [`node_usage`] looks there from then on.
-pub async fn image_fs(context: &Context) -> Option<v1::FilesystemUsage> {
+/// Asks containerd where it keeps images and what they take; [`images_path`] says so from then on.
+pub(super) async fn image_fs(context: &Context) -> Option<v1::FilesystemUsage> {
     let answer = context.cri.image_fs_info(v1::ImageFsInfoRequest {}).await;
     let answer = answer.inspect_err(|error| tracing::debug!(%error, "images' file system is not known")).ok()?;
     let usage = answer.image_filesystems.into_iter().next()?;

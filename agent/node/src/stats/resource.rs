@@ -71,8 +71,7 @@ fn pods(text: &mut Text, snapshot: &Snapshot) {
             family.sample_at(&[("namespace", &pod.namespace), ("pod", &pod.name)], seconds(cpu), snapshot.at);
         }
     }
-    let mut family =
-        text.family("pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes");
+    let mut family = text.family("pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes");
     for pod in running() {
         if let Some(memory) = pod.usage.memory {
             family.sample_at(&[("namespace", &pod.namespace), ("pod", &pod.name)], memory.working_set, snapshot.at);

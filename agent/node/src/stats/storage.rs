@@ -1,18 +1,16 @@
-//! Owns what pods take of the disk: volumes, logs and the layers that containers write to; and
-//! [`pod_usage`], by which eviction ranks pods.
+//! Owns what pods take of the disk: volumes, logs and the layers that containers write to.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::sample::{self, Snapshot};
 use crate::context::Context;
 use crate::cri::v1;
 use crate::pods::PodView;
 
 /// What a folder takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Size {
+pub(super) struct Size {
     /// Bytes, by blocks.
     pub bytes: u64,
     /// Inodes; a file with several names counts once.
@@ -26,58 +24,6 @@ impl std::ops::AddAssign for Size {
     }
 }
 
-/// What a pod uses of what nodes run out of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PodUsage {
-    /// The pod's UID.
-    pub uid: String,
-    /// Its working set, bytes.
-    pub memory: u64,
-    /// What it takes of the disk: layers, logs, `emptyDir` volumes that are not in memory.
-    pub storage: Size,
-    /// Of each container, layer and logs, bytes.
-    pub containers: BTreeMap<String, u64>,
-    /// Of each `emptyDir` volume, also those in memory, bytes.
-    pub empty_dirs: BTreeMap<String, u64>,
-    /// Threads in it.
-    pub pids: u64,
-}
-
-/// What each pod uses now. Walks `emptyDir` volumes and asks containerd for layers: not for every second.
-pub async fn pod_usage(context: &Context) -> Vec<PodUsage> {
-    super::node::image_fs(context).await;
-    let layers = layers(context).await;
-    let snapshot = sample::collect(context).await;
-    let root = context.settings.root.clone();
-    let pods = context.pods.list();
-    let measured = tokio::task::spawn_blocking(move || {
-        pods.iter().map(|pod| usage(pod, &snapshot, &layers, &root)).collect::<Vec<_>>()
-    });
-    measured.await.unwrap_or_default()
-}
-
-/// What one pod uses.
-fn usage(pod: &PodView, snapshot: &Snapshot, layers: &HashMap<String, Size>, root: &Path) -> PodUsage {
-    let sampled = snapshot.pods.iter().find(|sampled| sampled.uid == pod.uid());
-    let mut usage = PodUsage { uid: pod.uid().to_owned(), ..Default::default() };
-    usage.memory = sampled.and_then(|pod| pod.usage.memory).map(|memory| memory.working_set).unwrap_or_default();
-    usage.pids = sampled.and_then(|pod| pod.usage.pids).unwrap_or_default();
-    for container in &pod.containers {
-        let mut size = layers.get(&container.id).copied().unwrap_or_default();
-        size += container.log.parent().map(measure).unwrap_or_default();
-        usage.containers.insert(container.name.clone(), size.bytes);
-        usage.storage += size;
-    }
-    for (name, memory) in empty_dirs(pod) {
-        let size = measure(&volume_path(root, pod.uid(), "kubernetes.io~empty-dir", &name));
-        if !memory {
-            usage.storage += size;
-        }
-        usage.empty_dirs.insert(name, size.bytes);
-    }
-    usage
-}
-
 /// The `emptyDir` volumes of a pod, and whether they are in memory.
 pub(super) fn empty_dirs(pod: &PodView) -> Vec<(String, bool)> {
     let volumes = pod.pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
@@ -86,11 +32,6 @@ pub(super) fn empty_dirs(pod: &PodView) -> Vec<(String, bool)> {
         Some((volume.name.clone(), !medium.is_empty()))
     });
     empty.collect()
-}
-
-/// Where a volume of a pod lies.
-fn volume_path(root: &Path, uid: &str, plugin: &str, name: &str) -> PathBuf {
-    root.join("pods").join(uid).join("volumes").join(plugin).join(name)
 }
 
 /// The volumes a pod has on this host, by what lies below the root: name, path.
@@ -158,7 +99,7 @@ mod tests {
     #[test]
     fn volumes_are_found_by_what_lies_there() {
         let root = tempfile::tempdir().expect("a folder");
-        let path = volume_path(root.path(), "u", "kubernetes.io~empty-dir", "scratch");
+        let path = root.path().join("pods/u/volumes/kubernetes.io~empty-dir/scratch");
         std::fs::create_dir_all(&path).expect("a folder");
         assert_eq!(volumes(root.path(), "u"), [("scratch".to_owned(), path)]);
         assert!(volumes(root.path(), "other").is_empty());

@@ -121,13 +121,13 @@ impl Extras {
 }
 
 fn disk(root: &Path, view: &crate::pods::PodView) -> Disk {
-    let logs = view.containers.iter().filter_map(|container| {
-        Some((container.name.clone(), storage::measure(container.log.parent()?)))
-    });
+    let logs = view
+        .containers
+        .iter()
+        .filter_map(|container| Some((container.name.clone(), storage::measure(container.log.parent()?))));
     let volumes = storage::volumes(root, view.uid()).into_iter();
-    let volumes = volumes.map(|(name, path)| {
-        (name, storage::measure(&path), node::fs_usage(&path).unwrap_or_default())
-    });
+    let volumes =
+        volumes.map(|(name, path)| (name, storage::measure(&path), node::fs_usage(&path).unwrap_or_default()));
     Disk { logs: logs.collect(), volumes: volumes.collect() }
 }
 

@@ -120,6 +120,8 @@ async fn certify_and_start(
     progress: &Progress,
     json: bool,
 ) -> anyhow::Result<()> {
+    // Before anything changes: without systemd nothing would run.
+    let systemd = if args.dry_run { None } else { Some(Systemd::connect(bus).await?) };
     let mut words = vec!["join".to_owned(), "--timeout".to_owned(), args.timeout.to_string()];
     let flags = [(args.replace, "--replace"), (args.dry_run, "--check")];
     words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| (*flag).to_owned()));
@@ -136,7 +138,9 @@ async fn certify_and_start(
     }
     progress.line(&message);
     progress.waits("starting the node");
-    Systemd::connect(bus).await?.enable_now(UNIT).await?;
+    if let Some(systemd) = systemd {
+        systemd.enable_now(UNIT).await?;
+    }
     let report = if args.no_wait { None } else { Some(until_ready(args, progress).await?) };
     match json {
         true => print::document(&json!({ "message": message, "node": report })),
