@@ -100,32 +100,25 @@ impl Volumes {
         if problems.is_empty() { Ok(()) } else { Err(failed_mount(problems)) }
     }
 
-    /// Whether a pod has volumes that can change while it runs; for others [`Self::prepare`] once is enough.
-    pub fn needs_refresh(pod: &Pod) -> bool {
-        volumes(pod).iter().any(|volume| {
-            let files = volume.config_map.is_some() || volume.secret.is_some();
-            files || volume.downward_api.is_some() || volume.projected.is_some()
-        })
-    }
-
     /// The file on the host that a container writes its termination message to.
     pub fn termination_log(&self, uid: &str, container: &str, restart: u32) -> PathBuf {
         layout::pods(&self.context.settings.root).join(uid).join("containers").join(container).join(restart.to_string())
     }
 
     /// What a container that ended leaves to be told, for the message of its terminated state: what it wrote
-    /// to its file, or, by its policy and when it `failed`, the end of its `log`. Empty when there is nothing.
+    /// to its file or, by its policy and where its exit `code` says that it failed, the end of its `log`.
     pub async fn termination_message(
         &self,
         uid: &str,
         container: &Container,
         restart: u32,
-        failed: bool,
+        code: i32,
         log: &Path,
-    ) -> String {
+    ) -> Option<String> {
         let path = self.termination_log(uid, &container.name, restart);
         let (container, log) = (container.clone(), log.to_owned());
-        blocking(move || termination::message(&container, &path, failed, &log)).await.unwrap_or_default()
+        let message = blocking(move || termination::message(&container, &path, code != 0, &log)).await;
+        message.ok().filter(|message| !message.is_empty())
     }
 
     /// Unmounts and removes everything of a pod; only after its last container ended.
@@ -154,19 +147,6 @@ impl Volumes {
         blocking(move || tree::remove(dir.path()).at("remove", dir.path())).await?
     }
 
-    /// stub
-    pub async fn termination_message(
-        &self,
-        uid: &str,
-        container: &Container,
-        restart: u32,
-        code: i32,
-        log: &std::path::Path,
-    ) -> Option<String> {
-        let _ = (uid, container, restart, code, log);
-        None
-    }
-
     /// UIDs of pods that have something below the root.
     pub fn known(&self) -> Vec<String> {
         let pods = fs::read_dir(layout::pods(&self.context.settings.root)).into_iter().flatten().flatten();
@@ -184,6 +164,14 @@ impl Volumes {
     fn made(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, Made>>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a pod has volumes that can change while it runs; for others [`Volumes::prepare`] once is enough.
+pub fn needs_refresh(pod: &Pod) -> bool {
+    volumes(pod).iter().any(|volume| {
+        let files = volume.config_map.is_some() || volume.secret.is_some();
+        files || volume.downward_api.is_some() || volume.projected.is_some()
+    })
 }
 
 fn uid(pod: &Pod) -> &str {
@@ -232,10 +220,10 @@ mod tests {
             serde_json::from_value(serde_json::json!({"metadata": {}, "spec": spec})).unwrap()
         };
         for volume in [r#""secret":{}"#, r#""configMap":{}"#, r#""downwardAPI":{}"#, r#""projected":{}"#] {
-            assert!(Volumes::needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
+            assert!(needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
         }
         for volume in [r#""emptyDir":{}"#, r#""hostPath":{"path":"/"}"#] {
-            assert!(!Volumes::needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
+            assert!(!needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
         }
     }
 
@@ -258,10 +246,4 @@ mod tests {
         assert!(!dir.path().exists());
         assert!(outside.join("file").exists());
     }
-}
-
-/// stub
-pub fn needs_refresh(pod: &Pod) -> bool {
-    let _ = pod;
-    false
 }
