@@ -14,4 +14,5 @@ mod watch;
 
 pub use options::{Options, OptionsError, Stream};
 pub use reader::{Source, send};
+pub(crate) use rotate::{MAX_FILES, MAX_SIZE};
 pub use rotate::run;
