@@ -142,7 +142,7 @@ impl Volumes {
             blocking(move || unmount_pod(&dir)).await??
         };
         for volume in images {
-            image::release(&self.context, uid, &volume).await?;
+            image::release(&self.containerd(), uid, &volume).await?;
         }
         blocking(move || tree::remove(dir.path()).at("remove", dir.path())).await?
     }
@@ -159,6 +159,10 @@ impl Volumes {
             Some(dir) => Ok(dir),
             None => refused(format!("{:?} cannot be a pod's UID", uid(pod))),
         }
+    }
+
+    fn containerd(&self) -> image::Containerd<'_> {
+        image::Containerd { cri: &self.context.cri, socket: &self.context.settings.containerd }
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, Made>>> {
