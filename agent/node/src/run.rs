@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::cgroups::Cgroups;
 use crate::config::Settings;
 use crate::cri::Cri;
-use crate::events::Recorder;
-use crate::join;
+use crate::events::{Record, Recorder};
+use crate::eviction::Pressure;
+use crate::images::Policy;
+use crate::node::Control;
 use crate::objects::Objects;
-use crate::pods::Registry;
+use crate::pods::static_pods::{self, Mirrors};
+use crate::pods::{Parts, Registry};
 use crate::report::{self, Stage};
-use crate::{Context, supervision};
+use crate::{Context, events, eviction, join, logs, network, node, pods, server, supervision};
 
 /// Is a node until asked to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -40,7 +43,7 @@ async fn node(settings: Settings, stage: watch::Sender<Stage>) -> anyhow::Result
     };
     let credentials = join::credentials_patiently(&settings, told).await;
     let client = join::client(&credentials)?;
-    let (events, _records) = Recorder::new();
+    let (events, records) = Recorder::new();
     let context = Arc::new(Context {
         cri: Cri::new(&settings.containerd),
         objects: Objects::new(client.clone()),
@@ -52,9 +55,65 @@ async fn node(settings: Settings, stage: watch::Sender<Stage>) -> anyhow::Result
         events,
     });
     supervision::status("Joined");
-    stage.send_replace(Stage::Joined { context, credentials: credentials.clone() });
-    join::run_renewal(settings, credentials, client).await;
-    Ok(())
+    stage.send_replace(Stage::Joined { context: context.clone(), credentials: credentials.clone() });
+    let serving = join::server_config(&credentials);
+    let ended = tokio::select! {
+        ended = server::run(context.clone(), serving.resolver, &serving.client_authority) => ended,
+        () = pods_and_node(context, records) => Ok(()),
+        () = join::run_renewal(settings, credentials, client) => Ok(()),
+    };
+    ended.context("cannot serve the kubelet API")
+}
+
+/// Runs everything that does not end by itself.
+async fn pods_and_node(context: Arc<Context>, records: mpsc::Receiver<Record>) {
+    let control = Arc::new(Control::default());
+    let (pressure, pressed) = watch::channel(Pressure::default());
+    let events = events::run(context.client.clone(), context.settings.name.clone(), records);
+    let watched = context.clone();
+    let beside = async {
+        tokio::join!(
+            events,
+            watched.objects.watch_services(),
+            network::run(watched.clone()),
+            node::run(watched.clone(), control.clone(), pressed.clone()),
+            logs::run(watched.clone()),
+        );
+    };
+    tokio::join!(beside, pods(context, control.clone(), pressure, pressed.clone()));
+}
+
+/// Runs the pods, once the node is known in the cluster, for what they may have is written there.
+async fn pods(
+    context: Arc<Context>,
+    control: Arc<Control>,
+    pressure: watch::Sender<Pressure>,
+    pressed: watch::Receiver<Pressure>,
+) {
+    if let Err(error) = node::register(&context).await {
+        tracing::error!("{:#}", anyhow::Error::from(error));
+    }
+    if let Err(error) = context.cgroups.ensure_tree().await {
+        tracing::warn!("{:#}", anyhow::Error::from(error));
+    }
+    let statics = static_pods::start(&context);
+    let mirrors = Mirrors::new(&context, statics.clone());
+    let parts = Arc::new(Parts::new(context.clone(), mirrors.clone(), pressed, control));
+    let freed = parts.clone();
+    let reclaim: eviction::Reclaim = Box::new(move || {
+        let parts = freed.clone();
+        Box::pin(async move {
+            if let Err(error) = parts.images.remove_unused().await {
+                tracing::warn!("cannot remove images that nobody uses: {error}");
+            }
+        })
+    });
+    tokio::join!(
+        pods::run(parts.clone(), statics),
+        mirrors.run(),
+        parts.images.run(Policy::default()),
+        eviction::run(context, pressure, reclaim),
+    );
 }
 
 fn stopped() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {

@@ -118,7 +118,7 @@ impl Correlator {
 fn identity(record: &Record) -> impl std::hash::Hash + '_ {
     let about = &record.about;
     let place = (&about.kind, &about.namespace, &about.name, &about.uid, &about.field_path);
-    (place, record.kind, record.reason, &record.message)
+    (place, record.kind, &*record.reason, &record.message)
 }
 
 /// `POD.HEX`, cut so that the API takes it.
@@ -141,7 +141,7 @@ mod tests {
     fn record(pod: &str, message: &str, second: i64) -> Record {
         let about = ObjectReference { name: Some(pod.into()), ..Default::default() };
         let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
-        Record { about, kind: Kind::Warning, reason: "Unhealthy", message: message.into(), at }
+        Record { about, kind: Kind::Warning, reason: "Unhealthy".into(), message: message.into(), at }
     }
 
     fn count(step: &Step) -> (char, i32) {

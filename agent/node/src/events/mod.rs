@@ -6,6 +6,8 @@ mod recent;
 mod send;
 
 use jiff::Timestamp;
+use std::borrow::Cow;
+
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 
 pub use send::run;
@@ -43,7 +45,7 @@ pub struct Record {
     /// How serious it is.
     pub kind: Kind,
     /// One word, as the kubelet has it: `Pulled`, `BackOff`, `Unhealthy`.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// A sentence.
     pub message: String,
     /// When.
@@ -58,12 +60,12 @@ impl Recorder {
     }
 
     /// Something happened to a pod, or to one of its containers.
-    pub fn pod(&self, pod: &Pod, container: Option<&str>, kind: Kind, reason: &'static str, message: String) {
+    pub fn pod(&self, pod: &Pod, container: Option<&str>, kind: Kind, reason: impl Into<Cow<'static, str>>, message: String) {
         self.about(reference(pod, container), kind, reason, message);
     }
 
     /// Something happened to this node.
-    pub fn node(&self, node: &Node, kind: Kind, reason: &'static str, message: String) {
+    pub fn node(&self, node: &Node, kind: Kind, reason: impl Into<Cow<'static, str>>, message: String) {
         let name = node.metadata.name.clone();
         // As the kubelet does: events about a node carry its name for a UID.
         let about = ObjectReference { kind: Some("Node".into()), uid: name.clone(), name, ..Default::default() };
@@ -71,8 +73,9 @@ impl Recorder {
     }
 
     /// Something happened to what is referred to; for who keeps a [`reference`] rather than the pod.
-    pub fn about(&self, about: ObjectReference, kind: Kind, reason: &'static str, message: String) {
-        tracing::info!(about = about.name.as_deref().unwrap_or_default(), reason, "{message}");
+    pub fn about(&self, about: ObjectReference, kind: Kind, reason: impl Into<Cow<'static, str>>, message: String) {
+        let reason = reason.into();
+        tracing::info!(about = about.name.as_deref().unwrap_or_default(), %reason, "{message}");
         let record = Record { about, kind, reason, message, at: Timestamp::now() };
         // Full only when the API has been away for long: then news is lost, not pods.
         let _ = self.sender.try_send(record);

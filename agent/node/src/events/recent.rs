@@ -45,10 +45,10 @@ mod tests {
         for key in 0..KEPT {
             recent.of(key, || key);
         }
-        recent.of(0, || usize::MAX);
+        recent.of(0_usize, || usize::MAX);
         recent.of(KEPT, || KEPT);
         assert_eq!(recent.values.len(), KEPT);
-        assert_eq!(*recent.of(0, || usize::MAX), 0);
-        assert_eq!(*recent.of(1, || usize::MAX), usize::MAX);
+        assert_eq!(*recent.of(0_usize, || usize::MAX), 0);
+        assert_eq!(*recent.of(1_usize, || usize::MAX), usize::MAX);
     }
 }

@@ -73,7 +73,7 @@ impl Sender {
     }
 
     fn give_up(&mut self, record: &Record, error: &kube::Error) {
-        tracing::debug!(reason = record.reason, "gave up an event: {error}");
+        tracing::debug!(reason = %record.reason, "gave up an event: {error}");
         self.correlator.lost(record);
     }
 
@@ -113,7 +113,7 @@ fn event(record: &Record, node: &str, sighting: &Sighting) -> Event {
     Event {
         metadata: ObjectMeta { name: Some(sighting.name.clone()), namespace: Some(namespace), ..Default::default() },
         involved_object: record.about.clone(),
-        reason: Some(record.reason.to_owned()),
+        reason: Some(record.reason.clone().into_owned()),
         message: Some(record.message.clone()),
         type_: Some(record.kind.as_str().to_owned()),
         first_timestamp: Some(Time(second(sighting.first))),

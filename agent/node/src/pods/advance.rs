@@ -17,6 +17,7 @@ use crate::events::Kind;
 use crate::hooks;
 use crate::probes::Findings;
 use crate::spec;
+use crate::volumes::Volumes;
 
 /// Seconds until volumes are tried again.
 const VOLUMES: i64 = 2;
@@ -78,7 +79,7 @@ impl Worker {
             id: seen.id.clone(),
             name: seen.name.clone(),
             message: "Pod sandbox changed, it will be killed and re-created.".to_owned(),
-            by_probe: false,
+            grace: None,
         });
         let kills: Vec<Kill> = kills.collect();
         if !kills.is_empty() {
@@ -99,7 +100,11 @@ impl Worker {
             if let Err(error) = parts.context.cgroups.apply(&pod).await {
                 tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
             }
-            let (config, handler) = spec::sandbox(&parts.context, &pod, attempt).await.map_err(|error| {
+            let described = async {
+                let handler = spec::runtime_handler(&parts.context, &pod).await?;
+                Ok((spec::sandbox(&parts.context, &pod, attempt).await?, handler))
+            };
+            let (config, handler) = described.await.map_err(|error: spec::SpecError| {
                 let message = format!("Failed to create pod sandbox: {}", error.message);
                 parts.context.events.pod(&pod, None, Kind::Warning, "FailedCreatePodSandBox", message);
                 Held { reason: error.reason.to_owned(), message: error.message, retry: 5 }
@@ -148,7 +153,7 @@ impl Worker {
         let config = match &self.memory.config {
             Some((attempt, config)) if *attempt == sandbox.attempt => config.clone(),
             _ => match spec::sandbox(&parts.context, &self.pod, sandbox.attempt).await {
-                Ok((config, _)) => config,
+                Ok(config) => config,
                 Err(error) => {
                     tracing::warn!(uid = self.uid, "cannot describe the sandbox: {}", error.message);
                     return Next::After(Some(seconds(5)));
@@ -222,25 +227,21 @@ impl Worker {
             let finished = before.status.finished_at / 1_000_000_000;
             self.memory.backoff.started(name, finished, Timestamp::now().as_second());
         }
-        let Some(hook) = member.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()) else {
+        if !has_post_start(member) {
             return;
-        };
+        }
         self.background().starting.push(id.to_owned());
         let (parts, pod, spec) = (self.parts.clone(), self.pod.clone(), member.spec.clone());
         let (background, wake, id) = (self.background.clone(), self.wake.clone(), id.to_owned());
         tokio::spawn(async move {
-            let ended = hooks::run(&parts.context, &pod, &spec, &id, ip.as_deref(), &hook, None).await;
+            let ended = hooks::post_start(&parts.context, &pod, &spec, &id, ip.as_deref()).await;
             {
                 let mut background = lock(&background);
                 background.starting.retain(|starting| *starting != id);
                 if let Err(error) = &ended {
                     let name = &spec.name;
-                    background.replace.insert(id.clone(), format!("FailedPostStartHook: container {name}: {error}"));
+                    background.replace.insert(id.clone(), format!("Container {name} failed its postStart hook: {error}"));
                 }
-            }
-            if let Err(error) = ended {
-                let text = format!("PostStartHook failed: {error}");
-                parts.context.events.pod(&pod, Some(&spec.name), Kind::Warning, "FailedPostStartHook", text);
             }
             wake.notify_one();
         });
@@ -248,11 +249,8 @@ impl Worker {
 
     /// Has a container stopped, beside.
     pub(super) fn kill(&self, observed: &Observed, kill: &Kill) {
-        let member = self.shape.get(&kill.name);
         let pod_grace = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-        let probes = member.map(|member| [&member.spec.liveness_probe, &member.spec.startup_probe]);
-        let own = probes.into_iter().flatten().flatten().find_map(|probe| probe.termination_grace_period_seconds);
-        let grace = own.filter(|_| kill.by_probe).unwrap_or(pod_grace);
+        let grace = kill.grace.unwrap_or(pod_grace);
         self.stop(observed, &kill.id, &kill.name, grace, kill.message.clone());
     }
 
@@ -301,7 +299,10 @@ impl Worker {
         if pending.is_empty() {
             return;
         }
-        if let Err((reason, message)) = spec::fits(&self.parts.context, &self.pod) {
+        let others = self.others();
+        let node = self.parts.context.node.borrow().clone();
+        let others = others.iter().map(|view| &*view.pod);
+        if let Err((reason, message)) = spec::resizes(&self.pod, others, node.as_deref()) {
             self.memory.resize.push(("PodResizePending", reason, message));
             return;
         }
@@ -340,7 +341,7 @@ impl Worker {
 
     /// Brings volumes up to date when it is time; gives when that is next.
     async fn refresh(&mut self) -> Option<Duration> {
-        if !crate::volumes::needs_refresh(&self.pod) {
+        if !Volumes::needs_refresh(&self.pod) {
             return None;
         }
         let interval = self.parts.context.settings.volume_refresh;

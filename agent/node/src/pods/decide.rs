@@ -38,8 +38,8 @@ pub struct Kill {
     pub name: String,
     /// Why, for people.
     pub message: String,
-    /// Whether a probe says so, which may have a grace period of its own.
-    pub by_probe: bool,
+    /// The grace period, in seconds, of the probe that says so, when it has one of its own.
+    pub grace: Option<i64>,
 }
 
 /// What is done next.
@@ -200,13 +200,14 @@ fn container(shape: &Shape, observed: &Observed, known: &Known, member: &Member,
 }
 
 fn kill(shape: &Shape, member: &Member, known: &Known, seen: &Seen) -> Option<Kill> {
-    let kill = |message: String, by_probe| Kill { id: seen.id.clone(), name: seen.name.clone(), message, by_probe };
+    let kill = |message: String, grace| Kill { id: seen.id.clone(), name: seen.name.clone(), message, grace };
     if let Some(message) = known.replace.get(&seen.id) {
-        return Some(kill(message.clone(), false));
+        return Some(kill(message.clone(), None));
     }
-    let why = known.findings.get(&seen.id)?.kill.as_ref()?;
+    let findings = known.findings.get(&seen.id)?;
+    let why = findings.kill.as_ref()?;
     let then = if shape.restarts(member, KILLED) { ", will be restarted" } else { "" };
-    Some(kill(format!("Container {} {why}{then}", seen.name), true))
+    Some(kill(format!("{why}{then}"), findings.grace))
 }
 
 fn start(plan: &mut Plan, known: &Known, name: &str) {

@@ -1,7 +1,7 @@
 //! Owns how a container is stopped: its `preStop` hook, its stop signal, SIGKILL.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -35,22 +35,12 @@ pub async fn stop(parts: &Parts, stop: Stop) {
     let context = &parts.context;
     let Stop { pod, spec, id, name, ip, grace, message } = stop;
     context.events.pod(&pod, Some(&name), Kind::Normal, "Killing", message);
-    let begun = Instant::now();
-    let hook = spec.as_ref().and_then(|spec| spec.lifecycle.as_ref()?.pre_stop.as_ref());
-    if let (Some(hook), Some(spec), true) = (hook, &spec, grace > 0) {
-        let limit = Duration::from_secs(grace.unsigned_abs());
-        if let Err(error) = hooks::run(context, &pod, spec, &id, ip.as_deref(), hook, Some(limit)).await {
-            context.events.pod(
-                &pod,
-                Some(&name),
-                Kind::Warning,
-                "FailedPreStopHook",
-                format!("PreStopHook failed: {error}"),
-            );
-        }
+    let mut left = grace.max(0);
+    if let Some(spec) = &spec {
+        let whole = Duration::from_secs(left.unsigned_abs());
+        let rest = hooks::pre_stop(context, &pod, spec, &id, ip.as_deref(), whole).await;
+        left = i64::try_from(rest.as_secs()).unwrap_or(left).max(LEAST.min(left));
     }
-    let spent = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
-    let left = if grace > 0 { (grace - spent).max(LEAST.min(grace)) } else { 0 };
     if let Err(error) = context.cri.stop_container(&id, left).await
         && !error.is_not_found()
     {

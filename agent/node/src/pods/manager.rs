@@ -10,11 +10,13 @@ use tokio::task::JoinSet;
 use super::relist::Owners;
 use super::reporter::Reporter;
 use super::sources::Change;
-use super::static_pods::Mirrors;
+use super::static_pods::{Mirrors, StaticPods, is_mirror};
 use super::worker::{Desired, Worker};
 use super::{orphans, relist, sources};
 use crate::context::Context;
+use crate::eviction::Pressure;
 use crate::images::Images;
+use crate::node::Control;
 use crate::probes::Probes;
 use crate::volumes::Volumes;
 
@@ -32,6 +34,10 @@ pub struct Parts {
     pub reporter: Reporter,
     /// Which static pod has which mirror.
     pub mirrors: Arc<Mirrors>,
+    /// What the node is short of.
+    pub pressure: watch::Receiver<Pressure>,
+    /// Whether the host shuts down.
+    pub control: Arc<Control>,
     /// Which container is whose.
     pub(crate) owners: Arc<Owners>,
     /// How many pods come up at once: more would only make each of them wait for the others.
@@ -40,7 +46,12 @@ pub struct Parts {
 
 impl Parts {
     /// The parts over `context`.
-    pub fn new(context: Arc<Context>, mirrors: Arc<Mirrors>) -> Self {
+    pub fn new(
+        context: Arc<Context>,
+        mirrors: Arc<Mirrors>,
+        pressure: watch::Receiver<Pressure>,
+        control: Arc<Control>,
+    ) -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             images: Images::new(context.clone()),
@@ -48,6 +59,8 @@ impl Parts {
             probes: Probes::new(context.clone()),
             reporter: Reporter::new(context.client.clone()),
             mirrors,
+            pressure,
+            control,
             owners: Arc::default(),
             starts: Semaphore::new(processors * 2),
             context,
@@ -68,7 +81,7 @@ struct Manager {
 }
 
 /// Runs the pods of this node until the program ends.
-pub async fn run(parts: Arc<Parts>, statics: watch::Receiver<std::collections::BTreeMap<String, Arc<Pod>>>) {
+pub async fn run(parts: Arc<Parts>, statics: watch::Receiver<StaticPods>) {
     let (sender, mut changes) = mpsc::channel(256);
     let context = &parts.context;
     tokio::spawn(relist::run(context.clone(), parts.owners.clone()));
@@ -101,22 +114,23 @@ impl Manager {
     fn take(&mut self, change: Change) {
         match change {
             Change::Set(pod) => {
-                if self.parts.mirrors.saw(&pod) {
-                    return;
-                }
+                self.parts.mirrors.saw(&pod);
                 self.set(pod);
             }
-            Change::Gone(uid) => {
-                self.parts.mirrors.gone(&uid);
-                self.gone(&uid);
+            Change::Gone(pod) => {
+                self.parts.mirrors.lost(&pod);
+                self.gone(pod.metadata.uid.as_deref().unwrap_or_default());
             }
-            Change::Listed(uids) => {
-                self.parts.mirrors.listed(&uids);
-                let known: Vec<String> =
-                    self.workers.keys().filter(|uid| !self.statics.contains(*uid)).cloned().collect();
-                for uid in known.iter().filter(|uid| !uids.contains(uid)) {
+            Change::Listed(mut pods) => {
+                self.parts.mirrors.listed(&pods);
+                let uids: HashSet<&str> = pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+                let lost: Vec<String> = self.workers.keys().filter(|uid| !self.statics.contains(*uid)).cloned().collect();
+                for uid in lost.iter().filter(|uid| !uids.contains(uid.as_str())) {
                     self.gone(uid);
                 }
+                // Who came first has the first claim to what there is.
+                pods.sort_by(|one, other| one.metadata.creation_timestamp.cmp(&other.metadata.creation_timestamp));
+                pods.into_iter().for_each(|pod| self.set(pod));
                 self.listed = true;
                 self.sweep();
             }
@@ -135,6 +149,9 @@ impl Manager {
     }
 
     fn set(&mut self, pod: Arc<Pod>) {
+        if is_mirror(&pod) {
+            return;
+        }
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         if let Some(worker) = self.workers.get(&uid) {
             if worker.borrow().gone {
@@ -145,7 +162,10 @@ impl Manager {
             return;
         }
         let (sender, receiver) = watch::channel(Desired { pod, gone: false });
-        let worker = Worker::new(self.parts.clone(), receiver, Arc::new(Notify::new()), self.statics.contains(&uid));
+        let is_static = self.statics.contains(&uid);
+        let mut worker = Worker::new(self.parts.clone(), receiver, Arc::new(Notify::new()), is_static);
+        worker.enter();
+        worker.admit();
         self.workers.insert(uid.clone(), sender);
         self.tasks.spawn(async move {
             worker.run().await;

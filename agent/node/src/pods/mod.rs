@@ -28,6 +28,7 @@ mod status;
 mod worker;
 
 pub use manager::{Parts, run};
+
 pub use registry::{ContainerKind, ContainerView, PodView, Registry};
 pub use reporter::{Reporter, Target};
 pub use shape::{Member, Shape};

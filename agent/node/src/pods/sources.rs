@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, watch};
 pub enum Change {
     /// A pod of the API is there, or is another than before.
     Set(Arc<Pod>),
-    /// A pod of the API is gone: its UID.
-    Gone(String),
-    /// These are all pods that the API has: their UIDs.
-    Listed(Vec<String>),
+    /// A pod of the API is gone.
+    Gone(Arc<Pod>),
+    /// These are all pods that the API has.
+    Listed(Vec<Arc<Pod>>),
     /// These are all static pods now, by UID.
     Static(BTreeMap<String, Arc<Pod>>),
 }
@@ -31,19 +31,18 @@ pub async fn api(client: kube::Client, node: String, changes: mpsc::Sender<Chang
     }));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
-        let uid = |pod: &Pod| pod.metadata.uid.clone().unwrap_or_default();
         let change = match event {
             Ok(watcher::Event::Init) => {
                 listed.clear();
                 continue;
             }
             Ok(watcher::Event::InitApply(pod)) => {
-                listed.push(uid(&pod));
-                Change::Set(Arc::new(pod))
+                listed.push(Arc::new(pod));
+                continue;
             }
             Ok(watcher::Event::InitDone) => Change::Listed(std::mem::take(&mut listed)),
             Ok(watcher::Event::Apply(pod)) => Change::Set(Arc::new(pod)),
-            Ok(watcher::Event::Delete(pod)) => Change::Gone(uid(&pod)),
+            Ok(watcher::Event::Delete(pod)) => Change::Gone(Arc::new(pod)),
             Err(error) => {
                 tracing::debug!("the watch of pods: {error}");
                 continue;

@@ -71,13 +71,10 @@ pub async fn container(parts: &Parts, pod: &Pod, member: &Member, room: &Room<'_
         .mounts(pod, wanted, &variables, &room.place.pod_ips, room.restart)
         .await
         .map_err(|error| failed("CreateContainerConfigError", error.message))?;
-    let config = spec::container(context, pod, member, &image, &environment, mounts, room.restart, room.target)
+    let mut config = spec::container(context, pod, wanted, &image, &environment, mounts, room.restart)
         .map_err(|error| failed(error.reason, error.message))?;
-    let log = context.settings.logs.join(&room.config.log_directory).join(&config.log_path);
-    if let Some(folder) = log.parent() {
-        tokio::fs::create_dir_all(folder)
-            .await
-            .map_err(|error| failed("CreateContainerError", format!("cannot make {}: {error}", folder.display())))?;
+    if let Some(target) = room.target {
+        spec::target(&mut config, target);
     }
     let request = v1::CreateContainerRequest {
         pod_sandbox_id: room.sandbox.to_owned(),

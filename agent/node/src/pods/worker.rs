@@ -138,8 +138,6 @@ impl Worker {
 
     /// Works until all of the pod is gone.
     pub async fn run(mut self) {
-        self.enter();
-        self.admit();
         loop {
             let ending = self.ending();
             let mut wanted = self.desired.clone();
@@ -159,7 +157,8 @@ impl Worker {
         self.leave();
     }
 
-    fn enter(&self) {
+    /// Shows the pod to everyone on this node.
+    pub fn enter(&self) {
         let (wake, background) = (self.wake.clone(), self.background.clone());
         let (notify, ended) = (self.wake.clone(), self.ended.clone());
         let end = move |reason: String, message: String, grace: i64| {
@@ -178,22 +177,38 @@ impl Worker {
         self.parts.context.pods.remove(&self.uid);
     }
 
-    /// Refuses a pod that this node cannot run; one that was taken before is not asked again.
-    fn admit(&mut self) {
-        if self.status.start_time.is_some() || self.over() || self.gone || self.is_static {
+    /// Refuses a pod that this node cannot run; one that was taken before is not asked again. To be called
+    /// for one pod after the other: each counts those before it.
+    pub fn admit(&mut self) {
+        if self.status.start_time.is_some() || self.ending() || self.is_static {
             return;
         }
-        if let Err(refusal) = spec::admit(&self.parts.context, &self.pod) {
-            let message = format!("Pod was rejected: {}", refusal.message);
-            self.parts.context.events.pod(
-                &self.pod,
-                None,
-                crate::events::Kind::Warning,
-                refusal.reason,
-                message.clone(),
-            );
-            self.failed = Some((refusal.reason.to_owned(), message));
+        let others = self.others();
+        let node = self.parts.context.node.borrow().clone();
+        let pressure = *self.parts.pressure.borrow();
+        let refused = |(reason, message): (&str, String)| (reason.to_owned(), message);
+        let admitted = self.parts.control.admits().map_err(refused);
+        let admitted = admitted.and_then(|()| crate::eviction::admits(pressure, &self.pod).map_err(refused));
+        let admitted = admitted.and_then(|()| {
+            let others = others.iter().map(|view| &*view.pod);
+            spec::admit(&self.pod, others, node.as_deref()).map_err(|refusal| (refusal.reason, refusal.message))
+        });
+        if let Err((reason, message)) = admitted {
+            let message = format!("Pod was rejected: {message}");
+            let warning = crate::events::Kind::Warning;
+            self.parts.context.events.pod(&self.pod, None, warning, reason.clone(), message.clone());
+            self.failed = Some((reason, message));
         }
+    }
+
+    /// The pods that this one shares the node with: all that were let in and are not over.
+    pub(super) fn others(&self) -> Vec<Arc<PodView>> {
+        let mut pods = self.parts.context.pods.list();
+        pods.retain(|view| {
+            let over = matches!(view.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+            view.uid() != self.uid && !over
+        });
+        pods
     }
 
     async fn sleep(&mut self, limit: Option<Duration>) {
@@ -284,17 +299,18 @@ impl Worker {
             background.stopping.retain(|id, _| running(id));
             background.replace.retain(|id, _| running(id));
         }
+        self.changed(observed);
         let known = |id: &String| observed.containers.iter().any(|seen| seen.id == *id);
         self.memory.messages.retain(|id, _| known(id));
         self.memory.applied.retain(|id, _| known(id));
         for seen in &observed.containers {
             let Some(member) = self.shape.get(&seen.name) else { continue };
             if seen.exited() && !self.memory.messages.contains_key(&seen.id) {
-                let code = seen.status.exit_code;
+                let failed = seen.status.exit_code != 0;
                 let log = std::path::Path::new(&seen.status.log_path);
                 let message =
-                    self.parts.volumes.termination_message(&self.uid, &member.spec, seen.attempt, code, log).await;
-                self.memory.messages.insert(seen.id.clone(), message.unwrap_or_default());
+                    self.parts.volumes.termination_message(&self.uid, &member.spec, seen.attempt, failed, log).await;
+                self.memory.messages.insert(seen.id.clone(), message);
             }
             if seen.running() && !self.memory.applied.contains_key(&seen.id) {
                 let resources = self.resources_before(&seen.id).or_else(|| member.spec.resources.clone());
@@ -306,6 +322,18 @@ impl Worker {
         self.parts.context.pods.update(view);
         let running = observed.containers.iter().filter(|seen| seen.running());
         running.map(|seen| (seen.id.clone(), self.findings(&seen.name, &seen.id))).collect()
+    }
+
+    /// Has running containers started again whose definition is another than they were made by.
+    fn changed(&self, observed: &Observed) {
+        for seen in observed.containers.iter().filter(|seen| seen.running()) {
+            let made = seen.status.annotations.get(spec::annotations::HASH);
+            let changed = |member: &&super::Member| made.is_some_and(|made| *made != spec::hash(&member.spec));
+            if self.shape.app.iter().find(|member| member.spec.name == seen.name).as_ref().is_some_and(changed) {
+                let message = format!("Container {} definition changed, will be restarted", seen.name);
+                self.background().replace.entry(seen.id.clone()).or_insert(message);
+            }
+        }
     }
 
     fn findings(&self, name: &str, id: &str) -> Findings {
@@ -338,7 +366,7 @@ impl Worker {
             applied: &self.memory.applied,
             resize: &self.memory.resize,
             host_ips: &host_ips,
-            qos: spec::qos(&self.pod).name(),
+            qos: spec::qos(&self.pod).as_str(),
             terminal: self.ending(),
             failed: self.failed.as_ref(),
             now: Timestamp::now(),
@@ -357,7 +385,7 @@ impl Worker {
     pub(super) fn report(&self) {
         let target = match self.is_static {
             false => Some(Target::of(&self.pod)),
-            true => self.parts.mirrors.of(&self.uid),
+            true => self.parts.mirrors.mirror_of(&self.uid).map(|mirror| Target::of(&mirror.pod)),
         };
         if let Some(target) = target {
             self.parts.reporter.report(&self.uid, target, &self.status);

@@ -94,6 +94,19 @@ fn groups_policy(pod: &Pod, node: &Node) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// Whether a pod that runs may have the limits that it wants now. Otherwise whether it never will
+/// (`Infeasible`) or not yet (`Deferred`), and why.
+pub fn resizes<'a>(
+    pod: &Pod,
+    others: impl IntoIterator<Item = &'a Pod>,
+    node: Option<&Node>,
+) -> Result<(), (&'static str, String)> {
+    let Some(node) = node else { return Ok(()) };
+    fits(pod, &[], node).map_err(|rejection| ("Infeasible", rejection.message))?;
+    let others: Vec<&Pod> = others.into_iter().collect();
+    fits(pod, &others, node).map_err(|rejection| ("Deferred", rejection.message))
+}
+
 /// Whether there is enough of everything for one more.
 fn fits(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Rejection> {
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());

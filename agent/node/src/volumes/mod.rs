@@ -100,25 +100,32 @@ impl Volumes {
         if problems.is_empty() { Ok(()) } else { Err(failed_mount(problems)) }
     }
 
+    /// Whether a pod has volumes that can change while it runs; for others [`Self::prepare`] once is enough.
+    pub fn needs_refresh(pod: &Pod) -> bool {
+        volumes(pod).iter().any(|volume| {
+            let files = volume.config_map.is_some() || volume.secret.is_some();
+            files || volume.downward_api.is_some() || volume.projected.is_some()
+        })
+    }
+
     /// The file on the host that a container writes its termination message to.
     pub fn termination_log(&self, uid: &str, container: &str, restart: u32) -> PathBuf {
         layout::pods(&self.context.settings.root).join(uid).join("containers").join(container).join(restart.to_string())
     }
 
     /// What a container that ended leaves to be told, for the message of its terminated state: what it wrote
-    /// to its file or, by its policy and where its exit `code` says that it failed, the end of its `log`.
+    /// to its file, or, by its policy and when it `failed`, the end of its `log`. Empty when there is nothing.
     pub async fn termination_message(
         &self,
         uid: &str,
         container: &Container,
         restart: u32,
-        code: i32,
+        failed: bool,
         log: &Path,
-    ) -> Option<String> {
+    ) -> String {
         let path = self.termination_log(uid, &container.name, restart);
         let (container, log) = (container.clone(), log.to_owned());
-        let message = blocking(move || termination::message(&container, &path, code != 0, &log)).await;
-        message.ok().filter(|message| !message.is_empty())
+        blocking(move || termination::message(&container, &path, failed, &log)).await.unwrap_or_default()
     }
 
     /// Unmounts and removes everything of a pod; only after its last container ended.
@@ -170,14 +177,6 @@ impl Volumes {
     }
 }
 
-/// Whether a pod has volumes that can change while it runs; for others [`Volumes::prepare`] once is enough.
-pub fn needs_refresh(pod: &Pod) -> bool {
-    volumes(pod).iter().any(|volume| {
-        let files = volume.config_map.is_some() || volume.secret.is_some();
-        files || volume.downward_api.is_some() || volume.projected.is_some()
-    })
-}
-
 fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
@@ -224,10 +223,10 @@ mod tests {
             serde_json::from_value(serde_json::json!({"metadata": {}, "spec": spec})).unwrap()
         };
         for volume in [r#""secret":{}"#, r#""configMap":{}"#, r#""downwardAPI":{}"#, r#""projected":{}"#] {
-            assert!(needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
+            assert!(Volumes::needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
         }
         for volume in [r#""emptyDir":{}"#, r#""hostPath":{"path":"/"}"#] {
-            assert!(!needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
+            assert!(!Volumes::needs_refresh(&with(&format!(r#"{{"name":"v",{volume}}}"#))), "{volume}");
         }
     }
 

@@ -110,10 +110,11 @@ fn what_ends_again_and_again_waits() {
 fn a_probe_that_fails_has_the_container_stopped() {
     let shape = shape(json!({ "containers": [{ "name": "app" }] }));
     let mut known = started(&["app"]);
-    known.findings.get_mut("app-id").unwrap().kill = Some("failed liveness probe".into());
+    known.findings.get_mut("app-id").unwrap().kill = Some("Container app failed liveness probe".into());
+    known.findings.get_mut("app-id").unwrap().grace = Some(3);
     let kills = plan(&shape, &observed(vec![runs("app")]), &known).kill;
     assert_eq!(kills.len(), 1);
-    assert!(kills[0].by_probe && kills[0].message == "Container app failed liveness probe, will be restarted");
+    assert!(kills[0].grace == Some(3) && kills[0].message == "Container app failed liveness probe, will be restarted");
     known.stopping.push("app-id".into());
     assert_eq!(plan(&shape, &observed(vec![runs("app")]), &known), Plan::default());
 }
