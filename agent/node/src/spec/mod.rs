@@ -6,7 +6,7 @@ mod admission;
 mod container;
 mod dns;
 mod env;
-mod expand;
+pub(crate) mod expand;
 pub mod fields;
 mod host;
 mod hostname;

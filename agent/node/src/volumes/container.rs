@@ -103,7 +103,7 @@ impl Volumes {
             mounts.push(plain(text(file)?, absolute(path)));
         }
         let hosts_of_pod = match hosts {
-            Hosts::Pod => hosts::content(pod, pod_ips, &self.context.settings.cluster_domain, None),
+            Hosts::Pod => hosts::content(pod, pod_ips, &self.context.settings.cluster_domain, None)?,
             Hosts::Host | Hosts::Unmanaged => String::new(),
         };
         let (pod, container) = (pod.clone(), container.name.clone());
@@ -174,7 +174,7 @@ impl Errand {
             Hosts::Host => {
                 let host = fs::read(HOSTS).at("read", Path::new(HOSTS))?;
                 let host = String::from_utf8_lossy(&host);
-                hosts::write(&self.dir.hosts(), &hosts::content(&self.pod, &[], "", Some(&host)))?;
+                hosts::write(&self.dir.hosts(), &hosts::content(&self.pod, &[], "", Some(&host))?)?;
             }
         }
         self.last_words.map_or(Ok(()), |file| termination::make(&file, self.restart))

@@ -9,6 +9,7 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::error::{At, Problem};
+use crate::spec::hostname;
 
 /// What is always in it.
 const FIXED: &str = "# Kubernetes-managed hosts file.\n\
@@ -19,15 +20,13 @@ const FIXED: &str = "# Kubernetes-managed hosts file.\n\
     fe00::1\tip6-allnodes\n\
     fe00::2\tip6-allrouters\n";
 const HOST_NETWORK: &str = "# Kubernetes-managed hosts file (host network).\n";
-/// As long as a host's name can be.
-const NAME: usize = 63;
 
 /// The file's content; `host` is the host's own file, which pods with its network have.
-pub fn content(pod: &Pod, ips: &[String], cluster_domain: &str, host: Option<&str>) -> String {
+pub fn content(pod: &Pod, ips: &[String], cluster_domain: &str, host: Option<&str>) -> Result<String, Problem> {
     let mut content = match host {
         Some(host) => format!("{HOST_NETWORK}{host}"),
         None => {
-            let name = names(pod, cluster_domain);
+            let name = names(pod, cluster_domain)?;
             ips.iter().fold(FIXED.to_owned(), |content, ip| format!("{content}{ip}\t{name}\n"))
         }
     };
@@ -40,30 +39,14 @@ pub fn content(pod: &Pod, ips: &[String], cluster_domain: &str, host: Option<&st
         // Writing to a string cannot fail.
         let _ = writeln!(content, "{}\t{names}", alias.ip);
     }
-    content
+    Ok(content)
 }
 
 /// The names of a pod: with its domain first where it has one, then without.
-fn names(pod: &Pod, cluster_domain: &str) -> String {
-    let meta = &pod.metadata;
-    let spec = pod.spec.as_ref();
-    if let Some(name) = spec.and_then(|spec| spec.hostname_override.as_deref()) {
-        return shortened(name).to_owned();
-    }
-    let hostname = spec.and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
-    let name = shortened(hostname.or(meta.name.as_deref()).unwrap_or_default());
-    match spec.and_then(|spec| spec.subdomain.as_deref()).filter(|domain| !domain.is_empty()) {
-        Some(domain) => {
-            let namespace = meta.namespace.as_deref().unwrap_or_default();
-            format!("{name}.{domain}.{namespace}.svc.{cluster_domain}\t{name}")
-        }
-        None => name.to_owned(),
-    }
-}
-
-fn shortened(name: &str) -> &str {
-    let end = name.floor_char_boundary(NAME);
-    if end == name.len() { name } else { name[..end].trim_end_matches(['-', '.']) }
+fn names(pod: &Pod, cluster_domain: &str) -> Result<String, Problem> {
+    let name = hostname(pod, cluster_domain).map_err(Problem::Refused)?;
+    let host = name.host;
+    Ok(if name.domain.is_empty() { host } else { format!("{host}.{}\t{host}", name.domain) })
 }
 
 /// Writes the file where it differs; into the same file, since containers have it mounted.
@@ -97,7 +80,7 @@ mod tests {
         ]}));
         let ips = ["10.1.0.2".to_owned(), "fd00::2".to_owned()];
         assert_eq!(
-            content(&plain, &ips, "cluster.local", None),
+            content(&plain, &ips, "cluster.local", None).unwrap(),
             format!(
                 "{FIXED}10.1.0.2\tweb-0\nfd00::2\tweb-0\n\n# Entries added by HostAliases.\n\
                 10.0.0.9\tfoo\tbar\n10.0.0.8\tbaz\n"
@@ -107,19 +90,25 @@ mod tests {
 
     #[test]
     fn a_subdomain_gives_a_full_name() {
-        let with = |spec| names(&pod(spec), "cluster.local");
-        assert_eq!(with(json!({"containers": [], "subdomain": "web"})), "web-0.web.shop.svc.cluster.local\tweb-0");
-        assert_eq!(with(json!({"containers": [], "hostname": "h", "subdomain": "w"})), "h.w.shop.svc.cluster.local\th");
-        assert_eq!(with(json!({"containers": [], "hostnameOverride": "a.b", "subdomain": "w"})), "a.b");
-        let long = "x".repeat(62) + "-" + &"y".repeat(9);
-        assert_eq!(with(json!({"containers": [], "hostname": long})), "x".repeat(62));
+        let with = |spec| names(&pod(spec), "cluster.local").map_err(|problem| problem.to_string());
+        assert_eq!(
+            with(json!({"containers": [], "subdomain": "web"})).unwrap(),
+            "web-0.web.shop.svc.cluster.local\tweb-0"
+        );
+        assert_eq!(
+            with(json!({"containers": [], "hostname": "h", "subdomain": "w"})).unwrap(),
+            "h.w.shop.svc.cluster.local\th"
+        );
+        assert_eq!(with(json!({"containers": [], "hostnameOverride": "a.b", "subdomain": "w"})).unwrap(), "a.b");
+        let wrong = with(json!({"containers": [], "subdomain": "w_"})).unwrap_err();
+        assert_eq!(wrong, "pod Subdomain \"w_\" is not a valid DNS label");
     }
 
     #[test]
     fn the_hosts_network_brings_the_hosts_file() {
         let pod = pod(json!({"containers": [], "hostNetwork": true}));
         assert_eq!(
-            content(&pod, &[], "c", Some("127.0.0.1\tlocalhost\n")),
+            content(&pod, &[], "c", Some("127.0.0.1\tlocalhost\n")).unwrap(),
             format!("{HOST_NETWORK}127.0.0.1\tlocalhost\n")
         );
     }

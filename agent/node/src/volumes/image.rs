@@ -14,13 +14,21 @@ use tonic::{Code, Request, Status};
 
 use super::error::{At, Problem, refused};
 use super::mountpoint;
-use crate::context::Context;
-use crate::cri::v1;
+use crate::cri::{Cri, v1};
 
 /// Where the CRI keeps its images.
 const NAMESPACE: &str = "k8s.io";
 /// The CRI's snapshotter unless it is set up otherwise.
 const SNAPSHOTTER: &str = "overlayfs";
+
+/// The ways to containerd.
+#[derive(Clone, Copy)]
+pub struct Containerd<'a> {
+    /// Its CRI.
+    pub cri: &'a Cri,
+    /// Where it listens.
+    pub socket: &'a Path,
+}
 
 /// What a container must have pulled for the image volumes that it mounts, as containers of its name: so
 /// they can be given to [`crate::images::Images::ensure`].
@@ -42,22 +50,28 @@ pub fn wanted(pod: &Pod, container: &Container) -> Vec<Container> {
 }
 
 /// Mounts an image that was pulled at `dir`, read-only; once.
-pub async fn mount(context: &Context, uid: &str, volume: &str, reference: &str, dir: &Path) -> Result<(), Problem> {
+pub async fn mount(
+    containerd: &Containerd<'_>,
+    uid: &str,
+    volume: &str,
+    reference: &str,
+    dir: &Path,
+) -> Result<(), Problem> {
     if mountpoint::is_mount_point(dir).at("look at", dir)? {
         return Ok(());
     }
-    let layers = layers(context, reference).await?;
+    let layers = layers(containerd.cri, reference).await?;
     // The folder comes first: by it the snapshot is found again and let go of.
     tokio::fs::create_dir_all(dir).await.at("make", dir)?;
-    let snapshots = Snapshots::connect(context).await;
+    let snapshots = Snapshots::connect(containerd).await;
     let mounts = snapshots.view(&key(uid, volume), &layers).await.map_err(|status| unseen(reference, &status))?;
     let dir = dir.to_owned();
     super::blocking(move || mount_layers(&mounts, &dir)).await?
 }
 
 /// Lets go of the image of a volume that is no longer mounted.
-pub async fn release(context: &Context, uid: &str, volume: &str) -> Result<(), Problem> {
-    let removed = Snapshots::connect(context).await.remove(&key(uid, volume)).await;
+pub async fn release(containerd: &Containerd<'_>, uid: &str, volume: &str) -> Result<(), Problem> {
+    let removed = Snapshots::connect(containerd).await.remove(&key(uid, volume)).await;
     removed.map_err(|status| Problem::Refused(format!("cannot let go of an image: {}", status.message())))
 }
 
@@ -70,9 +84,9 @@ fn unseen(reference: &str, status: &Status) -> Problem {
 }
 
 /// The topmost layer of an image, by which containerd knows them all.
-async fn layers(context: &Context, reference: &str) -> Result<String, Problem> {
+async fn layers(cri: &Cri, reference: &str) -> Result<String, Problem> {
     let image = Some(v1::ImageSpec { image: reference.to_owned(), ..Default::default() });
-    let status = context.cri.image_status(v1::ImageStatusRequest { image, verbose: true }).await;
+    let status = cri.image_status(v1::ImageStatusRequest { image, verbose: true }).await;
     let status = status.map_err(|error| Problem::Refused(format!("cannot look for image {reference:?}: {error}")))?;
     if status.image.is_none() {
         return refused(format!("image {reference:?} is not there"));
@@ -101,15 +115,15 @@ struct Snapshots {
 
 impl Snapshots {
     /// A connection of its own: images as volumes are rare.
-    async fn connect(context: &Context) -> Self {
-        let path = context.settings.containerd.clone();
+    async fn connect(containerd: &Containerd<'_>) -> Self {
+        let path = containerd.socket.to_owned();
         let connect = move |_: Uri| {
             let path: PathBuf = path.clone();
             async move { tokio::net::UnixStream::connect(path).await.map(hyper_util::rt::TokioIo::new) }
         };
         let channel =
             Endpoint::from_static("http://containerd").connect_with_connector_lazy(tower::service_fn(connect));
-        let status = context.cri.status(v1::StatusRequest { verbose: true }).await.ok();
+        let status = containerd.cri.status(v1::StatusRequest { verbose: true }).await.ok();
         let config = status.as_ref().and_then(|status| status.info.get("config"));
         let snapshotter = config.and_then(|config| snapshotter_of(config)).unwrap_or_else(|| SNAPSHOTTER.to_owned());
         Self { client: SnapshotsClient::new(channel), snapshotter }

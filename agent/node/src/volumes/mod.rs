@@ -149,11 +149,10 @@ impl Volumes {
             blocking(move || unmount_pod(&dir)).await??
         };
         for volume in images {
-            image::release(&self.context, uid, &volume).await?;
+            image::release(&self.containerd(), uid, &volume).await?;
         }
         blocking(move || tree::remove(dir.path()).at("remove", dir.path())).await?
     }
-
 
     /// UIDs of pods that have something below the root.
     pub fn known(&self) -> Vec<String> {
@@ -167,6 +166,10 @@ impl Volumes {
             Some(dir) => Ok(dir),
             None => refused(format!("{:?} cannot be a pod's UID", uid(pod))),
         }
+    }
+
+    fn containerd(&self) -> image::Containerd<'_> {
+        image::Containerd { cri: &self.context.cri, socket: &self.context.settings.containerd }
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, Made>>> {
@@ -247,4 +250,3 @@ mod tests {
         assert!(outside.join("file").exists());
     }
 }
-

@@ -1,5 +1,6 @@
 //! Owns what one `volumeMount` asks for: where in the volume, how it spreads, how read-only. Pure.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::VolumeMount;
@@ -7,43 +8,31 @@ use k8s_openapi::api::core::v1::VolumeMount;
 use super::error::{Problem, refused};
 use super::subpath;
 use crate::cri::v1::MountPropagation;
+use crate::spec::expand::expand;
 
 /// The part of the volume that is wanted; nothing for all of it.
 pub fn part(mount: &VolumeMount, env: &BTreeMap<String, String>) -> Result<Option<String>, Problem> {
     let expression = mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty());
     let part = match expression {
-        Some(expression) => expand(expression, env)?,
+        Some(expression) => expanded(expression, env)?,
         None => mount.sub_path.clone().unwrap_or_default(),
     };
     subpath::check(&part)?;
     Ok(Some(part).filter(|part| !part.is_empty()))
 }
 
-/// An expression with `$(NAME)` replaced; `$$` stands for `$`.
-fn expand(expression: &str, env: &BTreeMap<String, String>) -> Result<String, Problem> {
-    let mut missing = BTreeSet::new();
-    let mut expanded = String::new();
-    let mut rest = expression;
-    while let Some(start) = rest.find('$') {
-        expanded.push_str(&rest[..start]);
-        rest = &rest[start + 1..];
-        let name = rest.strip_prefix('(').and_then(|inner| inner.split_once(')'));
-        if let Some((name, after)) = name {
-            match env.get(name).filter(|value| !value.is_empty()) {
-                Some(value) => expanded.push_str(value),
-                None => drop(missing.insert(name)),
-            }
-            rest = after;
-        } else {
-            expanded.push('$');
-            rest = rest.strip_prefix('$').unwrap_or(rest);
+/// An expression with every `$(NAME)` replaced; all of them must have a value.
+fn expanded(expression: &str, env: &BTreeMap<String, String>) -> Result<String, Problem> {
+    let missing = RefCell::new(BTreeSet::new());
+    let expanded = expand(expression, |name| {
+        let value = env.get(name).filter(|value| !value.is_empty());
+        if value.is_none() {
+            missing.borrow_mut().insert(name.to_owned());
         }
-    }
-    expanded.push_str(rest);
-    if missing.is_empty() {
-        return Ok(expanded);
-    }
-    refused(format!("missing value for {}", missing.into_iter().collect::<Vec<_>>().join(", ")))
+        value.cloned()
+    });
+    let missing: Vec<_> = missing.into_inner().into_iter().collect();
+    if missing.is_empty() { Ok(expanded) } else { refused(format!("missing value for {}", missing.join(", "))) }
 }
 
 /// How mounts made below it spread.

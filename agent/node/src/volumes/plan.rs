@@ -71,7 +71,7 @@ impl Volumes {
             if let Some(image) = &volume.image {
                 let reference = image.reference.as_deref().unwrap_or_default();
                 let path = dir.volume(plugin, &volume.name);
-                image::mount(&self.context, uid(pod), &volume.name, reference, &path).await?;
+                image::mount(&self.containerd(), uid(pod), &volume.name, reference, &path).await?;
             }
             return Ok((dir.volume(plugin, &volume.name), plugin != Plugin::EmptyDir));
         }

@@ -100,10 +100,10 @@ impl Local {
         let shared = in_use(root, dir);
         fs::DirBuilder::new().recursive(true).mode(0o750).create(dir).at("make", dir)?;
         // Ownership is seen to first: once it is mounted, nobody looks again.
-        if let Some(group) = group.filter(|_| !read_only && !shared) {
-            if !on_root_mismatch || ownership::is_needed(source, group, false) {
-                ownership::apply(&source.canonicalize().at("resolve", source)?, group, false)?;
-            }
+        if let Some(group) = group.filter(|_| !read_only && !shared)
+            && (!on_root_mismatch || ownership::is_needed(source, group, false))
+        {
+            ownership::apply(&source.canonicalize().at("resolve", source)?, group, false)?;
         }
         mountpoint::bind(source, dir, true)?;
         if *read_only && let Err(problem) = mountpoint::make_read_only(dir) {
