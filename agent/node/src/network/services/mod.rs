@@ -33,6 +33,7 @@ use self::slice::RawSlice;
 use self::state::State;
 use super::family::Family;
 use super::nft::{self, NftError};
+use super::sysctl;
 use super::watch::changes;
 use crate::context::Context;
 use crate::events::Kind;
@@ -62,6 +63,7 @@ pub(super) async fn keep(context: Arc<Context>, mut own_pods: watch::Receiver<Ve
     let mut services = pin!(changes(services, config(), "services", |service| service::reduce(&service)));
     let mut slices = pin!(changes(slices, config(), "endpointslices", |raw| slice::reduce(raw, &node)));
     let mut own = context.node.subscribe();
+    sysctl::connections();
     let mut keeper = Keeper::new(context);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -219,7 +221,7 @@ impl Keeper {
         self.looks += 1;
         if self.looks.is_multiple_of(CHECK) && !self.aside && !self.all && self.state.is_known() {
             for family in self.state.families() {
-                if !matches!(nft::existing(family, base::TABLE).await, Ok(Some(_))) {
+                if !nft::is_there(family, base::TABLE, "refuse").await.unwrap_or(true) {
                     tracing::warn!("somebody removed the table of Services, it is written again");
                     self.all = true;
                 }

@@ -256,7 +256,7 @@ mod tests {
         state.service(put(json!({"clusterIPs": ["10.96.0.9", "fd00::9"], "ports": ports})));
         let script = state.update();
         assert!(script.starts_with("add table ip6 keelson-services\ndelete table"));
-        assert!(script.contains("add element ip6 keelson-services refused { fd00::9 . udp . 53 : goto reject }"));
+        assert!(script.contains("add element ip6 keelson-services refused { fd00::9 . udp . 53 : goto refuse }"));
     }
 
     #[test]
@@ -280,13 +280,13 @@ mod tests {
         state.rebuild(Family::V4, None);
         state.written();
         state.slice(Change::Listed(Default::default()));
-        assert!(state.update().contains("refused { 10.96.0.9 . udp . 53 : goto reject }"));
+        assert!(state.update().contains("refused { 10.96.0.9 . udp . 53 : goto refuse }"));
         state.written();
         state.service(Change::Listed(Default::default()));
         assert!(
             state
                 .update()
-                .contains("delete element ip keelson-services refused { 10.96.0.9 . udp . 53 : goto reject }")
+                .contains("delete element ip keelson-services refused { 10.96.0.9 . udp . 53 : goto refuse }")
         );
     }
 
