@@ -7,7 +7,7 @@ usage() {
     cat <<'TEXT'
 Usage: agent/package.sh [--help] [OUTDIR]
 
-Builds keeld, its part for containers and keelctl (cargo build --release) and packs them as
+Builds keeld, its parts for containers and Kubernetes, and keelctl (cargo build --release) and packs them as
 OUTDIR/keelson-agent_VERSION_ARCHITECTURE.deb; OUTDIR is target/debs unless given.
 The same programs give the same file, byte for byte, and a file that would not
 change is left alone. Packages of other versions in OUTDIR are removed.
@@ -28,7 +28,8 @@ package=keelson-agent
 from=agent/debian
 
 # For the whole workspace, whose features are then the same as in every other build: nothing is built twice.
-cargo build --release --locked --quiet --workspace --bin keeld --bin keeld-containers --bin keeld-crun --bin keelctl
+cargo build --release --locked --quiet --workspace --bin keeld --bin keeld-containers --bin keeld-crun \
+    --bin keeld-node --bin keelctl
 # Every time in the package is this one: only what is in the files decides over its bytes. Set after the
 # build, which takes another time for another build.
 export SOURCE_DATE_EPOCH=1735689600
@@ -47,8 +48,9 @@ page() { install -d "$root/usr/share/man/$2" && gzip -9n <"$1" >"$root/usr/share
 put 755 target/release/keeld usr/libexec/keelson/keeld
 put 755 target/release/keeld-containers usr/libexec/keelson/keeld-containers
 put 755 target/release/keeld-crun usr/libexec/keelson/keeld-crun
+put 755 target/release/keeld-node usr/libexec/keelson/keeld-node
 put 755 target/release/keelctl usr/bin/keelctl
-for unit in keeld.service keelson-containers.service keelson-containers.socket keelson.slice; do
+for unit in keeld.service keelson-containers.service keelson-containers.socket keelson-node.service keelson.slice; do
     put 644 $from/systemd/$unit usr/lib/systemd/system/$unit
 done
 put 644 $from/dbus/org.keelson.Host1.conf usr/share/dbus-1/system.d/org.keelson.Host1.conf
@@ -59,6 +61,7 @@ put 644 $from/copyright usr/share/doc/$package/copyright
 page $from/man/keelctl.1 man1
 page $from/man/keeld.8 man8
 page $from/man/keelson-containers.5 man5
+page $from/man/keelson-node.5 man5
 
 # completion SHELL TARGET: what keelctl itself knows of its command line.
 completion() {

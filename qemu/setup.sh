@@ -152,6 +152,17 @@ keelson_mirror() {
         sed -n "s|^$(keelson_release) main ||p" | head -n 1
 }
 
+# Has what composes, and what makes images of Debian, take the mirror that apt of this machine is set up
+# with, where that has all that is needed.
+keelson_compose_mirror() {
+    local mirrors base
+    mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed 's|/*$||' | sort -u)
+    base=$(keelson_mirror)
+    base=${base%/debian*}
+    [ -n "$base" ] && grep -qxF "$base/debian-security" <<<"$mirrors" || return 0
+    export KEELSON_MIRROR="${KEELSON_MIRROR:-$base}"
+}
+
 # Adds bookworm-backports, from the mirror apt is set up with, unless it is there.
 keelson_backports() {
     local mirror

@@ -37,13 +37,7 @@ keelson_setup
 free=$(df --output=avail --block-size=1G . | tail -n 1 | tr -dc 0-9)
 [ "$free" -ge 15 ] || keelson_say "only $free GB are free here; a first run takes some 15 GB"
 
-# Composing takes the mirror that apt of this machine is set up with, where it has all that is needed.
-mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed 's|/*$||' | sort -u)
-base=$(keelson_mirror)
-base=${base%/debian*}
-if [ -n "$base" ] && grep -qxF "$base/debian-security" <<<"$mirrors"; then
-    export KEELSON_MIRROR="${KEELSON_MIRROR:-$base}"
-fi
+keelson_compose_mirror
 # Composing sets owners of files and mounts: only the tests' programs run as root, cargo does not.
 [ "$(id -u)" = 0 ] || export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo --preserve-env"
 

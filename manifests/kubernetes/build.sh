@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 usage() {
     cat <<'TEXT'
-Usage: manifests/kubernetes/build.sh [--help]
+Usage: manifests/kubernetes/build.sh [--judges] [--dns] [--help]
 
 Builds upstream's Kubernetes, of the version that manifests/kubernetes/go.mod
 names, into .cache/kubernetes:
@@ -14,52 +14,102 @@ names, into .cache/kubernetes:
                   one static program: `control-plane kube-apiserver --help`
   kubectl         as upstream's
 
+  --judges        besides, what a node is tested with: e2e.test (upstream's
+                  end-to-end tests), ginkgo (their runner), agnhost, nnp and
+                  pause (what their images are made of), and peer, which is
+                  upstream's kubelet and kube-proxy: `peer kubelet --help`
+  --dns           besides, coredns with what a cluster's DNS needs
+
 The first time it fetches the sources through the Go module proxy and compiles
-for several minutes; later it is a matter of seconds, and of a moment when
-nothing changed. A Go toolchain that is new enough is installed when missing:
-Debian's own (on Debian 12 from backports), which takes the version it needs
-from the Go module proxy. Go keeps what it fetches and compiles where it always
-does (`go env GOMODCACHE GOCACHE`): some 4 GB.
+for several minutes, for the judges some ten more; later it is a matter of
+seconds, and of a moment when nothing changed. A Go toolchain that is new enough
+is installed when missing: Debian's own (on Debian 12 from backports), which
+takes the version it needs from the Go module proxy. Go keeps what it fetches
+and compiles where it always does (`go env GOMODCACHE GOCACHE`): some 4 GB.
 TEXT
 }
 
-case "$#:${1-}" in
-0:) ;;
-1:-h | 1:--help) usage && exit 0 ;;
-*) usage >&2 && exit 2 ;;
-esac
+judges= dns=
+for word; do
+    case $word in
+    --judges) judges=yes ;;
+    --dns) dns=yes ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+done
 
 . qemu/setup.sh
 keelson_go
 
-module=manifests/kubernetes
+top=manifests/kubernetes
 out=.cache/kubernetes
-version=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$module/go.mod")
-[ -n "$version" ] || keelson_fail "$module/go.mod names no version of k8s.io/kubernetes"
+version=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$top/go.mod")
+[ -n "$version" ] || keelson_fail "$top/go.mod names no version of k8s.io/kubernetes"
+grep -qF "k8s.io/kubernetes $version" "$top/judges/go.mod" ||
+    keelson_fail "$top/judges/go.mod is not of Kubernetes $version"
 
 mkdir -p "$out"
 exec 9>"$out/guard"
 flock 9
 
-# What is built depends on these alone.
-stamp=$(cd "$module" && go env GOVERSION && sha256sum go.mod go.sum ./*.go build.sh)
-if [ "$stamp" = "$(cat "$out/stamp" 2>/dev/null)" ] && [ -x "$out/control-plane" ] && [ -x "$out/kubectl" ]; then
-    exit 0
-fi
-rm -f "$out/stamp"
-
-keelson_say "building Kubernetes $version into $out: minutes at first, then seconds"
 IFS=. read -r major minor _ <<<"${version#v}"
 flags='-s -w'
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
 done
-# build PROGRAM PACKAGE: compiles it; the programs in place stay whole until theirs is done.
-build() {
-    (cd "$module" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$flags" -o "../../$out/$1.new" "$2") ||
-        keelson_fail "Kubernetes' $1 does not build (see above)"
-    mv "$out/$1.new" "$out/$1"
+
+# part NAME MODULE PROGRAM...: has these programs, which the function NAME makes from the Go module in the
+# folder MODULE, unless they are there and made from what the folder now holds.
+part() {
+    local name=$1 program stamp fresh=yes
+    module=$2
+    shift 2
+    # What is built depends on these alone.
+    stamp=$(cd "$module" && go env GOVERSION && sha256sum go.mod go.sum ./*.go && sha256sum "$OLDPWD/$top/build.sh" | cut -d' ' -f1)
+    [ "$stamp" = "$(cat "$out/$name.stamp" 2>/dev/null)" ] || fresh=
+    for program; do [ -x "$out/$program" ] || fresh=; done
+    [ -z "$fresh" ] || return 0
+    rm -f "$out/$name.stamp"
+    keelson_say "building Kubernetes' $* into $out: minutes at first, then seconds"
+    "make_$name"
+    printf '%s\n' "$stamp" >"$out/$name.stamp"
 }
-build control-plane .
-build kubectl k8s.io/kubernetes/cmd/kubectl
-printf '%s\n' "$stamp" >"$out/stamp"
+
+# build PROGRAM COMMAND...: runs the compiler, in the module, with the file to write after its `-o`; the
+# programs in place stay whole until theirs is done.
+build() {
+    local program=$1 file=$PWD/$out/$1.new
+    shift
+    (cd "$module" && CGO_ENABLED=0 "$1" "$2" -o "$file" "${@:3}") || keelson_fail "$program does not build (see above)"
+    mv "$file" "$out/$program"
+}
+build_go() { build "$1" go build -trimpath -buildvcs=false -ldflags "$flags" "${@:2}"; }
+
+make_master() {
+    build_go control-plane .
+    build_go kubectl k8s.io/kubernetes/cmd/kubectl
+}
+
+make_judges() {
+    build_go peer .
+    build_go ginkgo github.com/onsi/ginkgo/v2/ginkgo
+    build_go agnhost k8s.io/kubernetes/test/images/agnhost
+    build_go nnp k8s.io/kubernetes/test/images/nonewprivs
+    # In C, and so small that no other would be worth its name.
+    local upstream
+    upstream=$(cd "$module" && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
+    build pause gcc -static -Os "$upstream/build/pause/linux/pause.c"
+    # What agnhost serves TLS with.
+    install -m 644 "$upstream"/test/images/agnhost/porter/localhost.{crt,key} "$out/"
+    build e2e.test go test -c -trimpath -buildvcs=false -ldflags "$flags" k8s.io/kubernetes/test/e2e
+}
+
+make_dns() {
+    # The version is Kubernetes', which this is not.
+    flags='-s -w' build_go coredns .
+}
+
+part master "$top" control-plane kubectl
+[ -z "$judges" ] || part judges "$top/judges" peer ginkgo agnhost nnp pause e2e.test
+[ -z "$dns" ] || part dns "$top/dns" coredns

@@ -19,6 +19,7 @@
 //! annotations) or below its root folder.
 
 pub mod cgroups;
+pub mod cli;
 pub mod config;
 pub mod context;
 pub mod cri;
@@ -27,14 +28,20 @@ pub mod eviction;
 pub mod hooks;
 pub mod images;
 pub mod join;
+pub mod logs;
+pub mod leave;
 pub mod network;
 pub mod node;
 pub mod objects;
+pub mod options;
 pub mod pods;
 pub mod probes;
+pub mod report;
+pub mod run;
 pub mod server;
 pub mod spec;
 pub mod stats;
+pub mod supervision;
 pub mod volumes;
 
 pub use context::Context;

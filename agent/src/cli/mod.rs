@@ -10,6 +10,7 @@ mod follow;
 mod help;
 mod history;
 mod kargs;
+mod node;
 mod pin;
 mod print;
 mod rebase;
@@ -24,13 +25,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use session::Session;
 
-/// Runs containers, and shows and changes the deployments of this host.
+/// Runs containers, joins a Kubernetes cluster, and shows and changes the deployments of this host.
 #[derive(Debug, Parser)]
 #[command(
     name = "keelctl",
     version,
-    long_about = "Runs containers, as people know it from Docker, and shows and changes the deployments of this host: \
-        which version runs, which one is staged, and which one to go back to. keelctl only asks; keeld, the daemon, \
+    long_about = "Runs containers, as people know it from Docker, makes this host a node of a Kubernetes cluster, and \
+        shows and changes its deployments: which version runs, which one is staged, and which one to go back to. keelctl only asks; keeld, the daemon, \
         does the work, and goes on with it when keelctl ends. Reading the host's state needs no privilege, changing it \
         needs root or what polkit allows; containers need root.",
     after_help = "Examples:\n  \
@@ -38,7 +39,8 @@ use session::Session;
         keelctl run -d --name web -p 80:8080 web:1   a service\n  \
         keelctl ps                                   what runs\n  \
         keelctl status                               which version of the host runs, which is staged\n  \
-        keelctl upgrade --reboot                     take the newest version, and boot it\n\n\
+        keelctl upgrade --reboot                     take the newest version, and boot it\n  \
+        keelctl join --server HOST:6443 ...          be a node of a Kubernetes cluster\n\n\
         `keelctl VERB --help` explains a verb, with examples.\n\
         Exit status: 0 done, 1 failed or refused, 2 wrong usage; run and exec give the command's own."
 )]
@@ -69,6 +71,8 @@ enum Verb {
     Cleanup(cleanup::Args),
     Completions(completions::Args),
     #[command(flatten)]
+    Node(node::Verb),
+    #[command(flatten)]
     Container(containers::Verb),
 }
 
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Container(verb) => containers::run(verb, &cli.daemon, cli.json).await,
+        Verb::Node(verb) => node::run(verb, cli.bus.as_deref(), cli.json).await.map(|()| ExitCode::SUCCESS),
         Verb::Completions(args) => {
             completions::run(args);
             Ok(ExitCode::SUCCESS)
@@ -115,7 +120,7 @@ async fn host(cli: Cli) -> anyhow::Result<()> {
         Verb::Remote(args) => remote::run(args, &session).await,
         Verb::History(args) => history::run(args, &session).await,
         Verb::Cleanup(args) => cleanup::run(args, &session).await,
-        Verb::Completions(_) | Verb::Container(_) => Ok(()),
+        Verb::Completions(_) | Verb::Node(_) | Verb::Container(_) => Ok(()),
     }
 }
 

@@ -46,13 +46,14 @@ pub fn main() -> ExitCode {
 fn start(mut options: Options) -> anyhow::Result<()> {
     match options.part.take() {
         None => start_host(options),
-        Some(Part::Containers { words }) => Err(become_containers(&words)),
+        Some(Part::Containers { words }) => Err(become_part("keeld-containers", &words)),
+        Some(Part::Node { words }) => Err(become_part("keeld-node", &words)),
     }
 }
 
 /// Becomes the program beside this one: it is without libostree, which it would only hold in memory.
-fn become_containers(words: &[OsString]) -> anyhow::Error {
-    let beside = std::env::current_exe().map(|path| path.with_file_name("keeld-containers"));
+fn become_part(name: &str, words: &[OsString]) -> anyhow::Error {
+    let beside = std::env::current_exe().map(|path| path.with_file_name(name));
     match beside {
         Ok(program) => {
             let error = Command::new(&program).args(words).exec();

@@ -42,6 +42,13 @@ pub enum Part {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Be a node of a Kubernetes cluster; see keeld node --help
+    #[command(disable_help_flag = true)]
+    Node {
+        /// The words of that daemon's own command line
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
 }
 
 impl Options {

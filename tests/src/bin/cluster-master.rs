@@ -1,14 +1,11 @@
 //! Starts a throw-away Kubernetes control plane for a person who wants to try something, runs a
 //! command beside it or waits, and takes everything down again. See `--help`.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use keelson_tests::cluster::{ControlPlane, TOKEN, program};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::Result;
+use keelson_tests::cluster::{ControlPlane, TOKEN, beside, program};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -54,7 +51,7 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     if let Some(program) = wanted {
-        return run(&cluster, signals, program, words);
+        return beside(&cluster, signals, &[program].into_iter().chain(words).collect::<Vec<_>>(), &[]);
     }
     eprintln!("  server    {}\n  token     {TOKEN}\n  CA hash   {}", cluster.server(), cluster.ca_hash());
     eprintln!("  enter it  nsenter --net={}", cluster.namespace().path().display());
@@ -62,37 +59,4 @@ fn main() -> Result<ExitCode> {
     eprintln!("ctrl-c takes it down");
     signals.forever().next();
     Ok(ExitCode::SUCCESS)
-}
-
-fn run(
-    cluster: &ControlPlane,
-    mut signals: Signals,
-    wanted: OsString,
-    words: impl Iterator<Item = OsString>,
-) -> Result<ExitCode> {
-    let kubectl = program("kubectl")?;
-    let mut path = OsString::from(kubectl.parent().context("kubectl is in no folder")?);
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
-    // The command stays in this session: it may be a shell on a terminal.
-    let mut command = std::process::Command::new("nsenter");
-    command.arg(format!("--net={}", cluster.namespace().path().display())).arg(wanted).args(words);
-    command.env("PATH", path).env("KUBECONFIG", cluster.kubeconfig());
-    command.env("KEELSON_TEST_SERVER", cluster.server()).env("KEELSON_TEST_TOKEN", TOKEN);
-    command.env("KEELSON_TEST_CA_HASH", cluster.ca_hash()).env("KEELSON_TEST_FOLDER", cluster.folder());
-    let mut child = command.spawn().context("cannot run nsenter")?;
-    let pid = Pid::from_child(&child);
-    // The command has a terminal's ctrl-c by itself.
-    let handle = signals.handle();
-    let passing = thread::spawn(move || {
-        for _ in signals.forever().filter(|signal| *signal != SIGINT) {
-            // Fails only when it has ended by itself.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-    });
-    let status = child.wait();
-    handle.close();
-    passing.join().ok().context("passing signals on failed")?;
-    let status = status.context("cannot wait for the command")?;
-    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::identity::Authority;
+use super::identity::{Authority, Identity};
 use super::kubeconfig::{Credentials, kubeconfig, write};
 use super::{program, servers, setup};
 use crate::containers::folder::{Teardown, name, new_folder, sweep, teardown};
@@ -148,6 +148,19 @@ impl ControlPlane {
         let mut command = self.namespace.command(program);
         command.env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.folder);
         command
+    }
+
+    /// A client's key and certificate, below `pki`: the API server takes `user` for the name of a user
+    /// and `group` for a group of theirs.
+    pub fn identity(&self, name: &str, user: &str, group: Option<&str>) -> Result<Identity> {
+        self.authority.client(name, user, group)
+    }
+
+    /// The first [`ControlPlane::machine`] that there is not yet, and its number.
+    pub fn next_machine(&self) -> Result<(u8, Namespace)> {
+        let taken = |number: &u8| Path::new(&format!("/run/netns/{}-{number}", self.namespace.name())).exists();
+        let number = (2..255).find(|number| !taken(number)).context("the network has no room for another machine")?;
+        Ok((number, self.machine(number)?))
     }
 
     /// A machine in the control plane's network: a namespace with the address 198.51.100.NUMBER,

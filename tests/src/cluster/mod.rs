@@ -2,6 +2,7 @@
 //! and upstream's kube-apiserver, kube-controller-manager and kube-scheduler, on an address of a
 //! network namespace of its own. Machines with addresses of their own can be joined to its network.
 //! Nothing of Keelson is in it: it is what hosts are tested against, and kubectl is the judge.
+//! [`NodeRig`] is such a machine with a containerd, which becomes a node by upstream's kubelet or by ours.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -13,15 +14,21 @@
 //!
 //! It needs root, Debian's etcd, and what `manifests/kubernetes/build.sh` builds.
 
+mod beside;
 mod control_plane;
+mod dns;
 mod identity;
+pub mod images;
 mod kubeconfig;
+mod node;
 mod servers;
 mod setup;
 
+pub use beside::beside;
 pub use control_plane::{ADDRESS, ControlPlane, TOKEN};
 pub use identity::{Authority, Identity, request};
 pub use kubeconfig::Credentials;
+pub use node::{Agent, NodeRig};
 
 use std::path::PathBuf;
 

@@ -14,11 +14,13 @@ pub const API: u16 = 6443;
 /// The scheduler's port, on loopback.
 pub const SCHEDULER: u16 = 10259;
 /// Addresses of Services; the first is the API server's.
-const SERVICES: &str = "10.96.0.0/12";
+pub const SERVICES: &str = "10.96.0.0/12";
 /// The API server's address as pods see it.
 pub const SERVICE_ADDRESS: &str = "10.96.0.1";
+/// The address of the cluster's DNS, where there is one.
+pub const DNS_ADDRESS: &str = "10.96.0.10";
 /// Addresses of pods, of which each node gets a part.
-const PODS: &str = "10.244.0.0/16";
+pub const PODS: &str = "10.244.0.0/16";
 /// etcd's, which nobody outside of the namespace reaches.
 const ETCD: &str = "http://127.0.0.1:2379";
 

@@ -1,5 +1,6 @@
 //! Owns the search for what containers leave behind, and the removal of all of it with a host.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,39 @@ fn processes(folder: &Path, cgroup: &str) -> Vec<Found> {
         (in_cgroup || command.contains(&folder)).then_some(Found { pid, command, in_cgroup })
     })
     .collect()
+}
+
+/// What shims have started, wherever it keeps itself.
+fn of_shims(found: &[Found]) -> Vec<Found> {
+    let parents: HashMap<u32, u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent = stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, parent))
+        })
+        .collect();
+    let shims: Vec<u32> =
+        found.iter().filter(|found| found.command.contains("containerd-shim")).map(|found| found.pid).collect();
+    let below =
+        |pid: u32| std::iter::successors(parents.get(&pid), |pid| parents.get(pid)).any(|pid| shims.contains(pid));
+    let pids = parents.keys().copied().filter(|pid| below(*pid) && found.iter().all(|found| found.pid != *pid));
+    pids.map(|pid| Found { pid, command: "of a shim".to_owned(), in_cgroup: false }).collect()
+}
+
+/// The cgroups of a process that a Kubernetes node has made for pods, where it was given none to make them in.
+fn pod_cgroups(pid: u32) -> Vec<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let hierarchies = text.lines().filter_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, path) = line.split_once(':')?;
+        let path = path.strip_prefix('/').filter(|path| path.starts_with("kubepods"))?;
+        let name = controllers.strip_prefix("name=").unwrap_or(controllers);
+        Some(Path::new("/sys/fs/cgroup").join(name).join(path))
+    });
+    hierarchies.collect()
 }
 
 /// Mount points below `folder`, the newest first.
@@ -168,9 +202,12 @@ fn addresses(folder: &Path, depth: usize, left: &mut Vec<String>) {
 /// Ends every process of the host in `folder` and removes mounts, cgroups and the shims' sockets.
 pub fn end_all(folder: &Path, cgroup: &str) {
     let sockets = shim_sockets(&folder.join("containerd/state/io.containerd.runtime.v2.task"));
+    let mut of_pods = Vec::new();
     // Shims and containers first: containerd would start to clean up after them.
     let gone = eventually(Duration::from_secs(10), || {
-        let left = processes(folder, cgroup);
+        let mut left = processes(folder, cgroup);
+        left.extend(of_shims(&left));
+        of_pods.extend(left.iter().flat_map(|found| pod_cgroups(found.pid)));
         for pid in left.iter().filter_map(|found| Pid::from_raw(i32::try_from(found.pid).ok()?)) {
             kill_process(pid, Signal::KILL).ok();
         }
@@ -184,6 +221,12 @@ pub fn end_all(folder: &Path, cgroup: &str) {
     }
     for path in cgroups(cgroup) {
         let _ = fs::remove_dir(path);
+    }
+    of_pods.sort();
+    of_pods.dedup();
+    for path in &of_pods {
+        // Up to the first that something else is in.
+        let _ = path.ancestors().try_for_each(fs::remove_dir);
     }
     for socket in sockets {
         let _ = fs::remove_file(socket);

@@ -18,7 +18,7 @@
 
 pub(crate) mod folder;
 mod host;
-mod image;
+pub(crate) mod image;
 mod leaks;
 mod manager;
 mod namespace;

@@ -1,9 +1,35 @@
 //! Owns the cgroups that pods live in: the QoS tree, one cgroup a pod with its limits; by systemd or
 //! by hand, v1 or v2.
+//!
+//! What cannot be limited here (a controller that is not mounted, or refuses) is said in the log and
+//! does not keep a pod from running: the OCI runtime makes what is missing, and limits containers.
+
+pub mod hierarchy;
+pub mod limits;
+pub mod names;
+pub mod resources;
+mod systemd;
+mod tree;
+mod usage;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::config::Settings;
+use crate::config::{CgroupDriver, Settings};
+use crate::node::capacity::Capacity;
+use hierarchy::Hierarchy;
+use limits::Limits;
+use names::Names;
+pub use resources::Qos;
+use systemd::Systemd;
+
+/// How long what was killed may take to be gone.
+const PATIENCE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a cgroup cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -18,37 +44,190 @@ pub struct CgroupError {
     pub source: std::io::Error,
 }
 
-/// The cgroups of pods.
+impl From<tree::Failure> for CgroupError {
+    fn from((action, path, source): tree::Failure) -> Self {
+        Self { action, path: path.display().to_string(), source }
+    }
+}
+
+/// The cgroups of pods. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Cgroups {}
+pub struct Cgroups {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    names: Names,
+    hierarchy: Hierarchy,
+    /// The service manager, where it makes cgroups.
+    systemd: Option<Systemd>,
+    /// What all pods together may use.
+    all: Limits,
+    /// How many processes and threads one pod may have.
+    pids: Option<i64>,
+    /// What was applied to which pod.
+    pods: std::sync::Mutex<HashMap<String, Applied>>,
+    /// The shares that burstable pods have together, as last written.
+    burstable: tokio::sync::Mutex<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Applied {
+    qos: Qos,
+    limits: Limits,
+    /// Thousandths of a CPU it requests.
+    cpu: i64,
+}
 
 impl Cgroups {
     /// As the settings say.
     pub fn new(settings: &Settings) -> Self {
-        let _ = settings;
-        Self {}
+        // Unlike what is announced as allocatable, this leaves what eviction wants to keep free to pods:
+        // they are evicted before the kernel kills in here.
+        let allocatable = Capacity::read(&settings.root).without(&settings.reserved);
+        let all = Limits {
+            shares: limits::shares(allocatable.cpu_milli),
+            quota: None,
+            memory: Some(allocatable.memory).filter(|memory| *memory > 0),
+            // Who forks without end must leave processes for the host, and for other pods.
+            pids: allocatable.pids.map(|pids| pids / 10 * 9),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                names: Names::new(settings.cgroup_driver, &settings.cgroup_root),
+                hierarchy: Hierarchy::mounted(),
+                systemd: (settings.cgroup_driver == CgroupDriver::Systemd).then(Systemd::default),
+                all,
+                pids: allocatable.pids.map(|pids| pids / 4),
+                pods: std::sync::Mutex::default(),
+                burstable: tokio::sync::Mutex::default(),
+            }),
+        }
     }
 
     /// Makes what pods' cgroups are below, with node-wide limits.
     pub async fn ensure_tree(&self) -> Result<(), CgroupError> {
-        todo!()
+        self.write(self.inner.names.tier(Qos::Guaranteed), self.inner.all, false).await?;
+        self.write(self.inner.names.tier(Qos::BestEffort), Limits::tier(limits::MIN_SHARES), false).await?;
+        self.share(true).await
     }
 
     /// What the CRI is given as `cgroup_parent` of the pod.
     pub fn parent(&self, pod: &Pod) -> String {
-        let _ = pod;
-        todo!()
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        self.inner.names.parent(&self.inner.names.pod(Qos::of(pod), uid))
     }
 
-    /// Makes the pod's cgroup, or changes its limits to what the pod asks for now.
+    /// Makes the pod's cgroup, or changes its limits to what the pod asks for now. Does nothing when that
+    /// was done before. Fails when the kernel refuses a change; a new cgroup it refuses is left to the
+    /// OCI runtime.
     pub async fn apply(&self, pod: &Pod) -> Result<(), CgroupError> {
-        let _ = pod;
-        todo!()
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let qos = Qos::of(pod);
+        let cpu = resources::requested(pod, "cpu").milli();
+        let wanted = Applied { qos, limits: Limits::of(pod, qos, self.inner.pids), cpu };
+        let known = self.pods().get(&uid).copied();
+        if known == Some(wanted) {
+            return Ok(());
+        }
+        self.write(self.inner.names.pod(qos, &uid), wanted.limits, known.is_some()).await?;
+        self.pods().insert(uid, wanted);
+        if qos == Qos::Burstable { self.share(false).await } else { Ok(()) }
     }
 
     /// Kills what is left in the pod's cgroup and removes it. All QoS classes are looked through.
     pub async fn remove(&self, uid: &str) -> Result<(), CgroupError> {
-        let _ = uid;
-        todo!()
+        for qos in Qos::ALL {
+            let steps = self.inner.names.pod(qos, uid);
+            let path = self.inner.names.path(&steps);
+            if !tree::exists(&self.inner.hierarchy, &path) {
+                continue;
+            }
+            if let Some(systemd) = &self.inner.systemd {
+                tree::kill(&self.inner.hierarchy, &path);
+                let name = names::slice(&steps);
+                let stopped = systemd.stop(&name).await;
+                stopped.map_err(|error| refused("stop", &name, error))?;
+            }
+            self.remove_folders(path).await?;
+        }
+        let known = self.pods().remove(uid);
+        if known.is_some_and(|known| known.qos == Qos::Burstable) { self.share(false).await } else { Ok(()) }
+    }
+
+    async fn remove_folders(&self, path: PathBuf) -> Result<(), CgroupError> {
+        let mut left = PATIENCE;
+        loop {
+            let (inner, path) = (self.inner.clone(), path.clone());
+            let removed = blocking(move || {
+                let removed = tree::remove(&inner.hierarchy, &path);
+                if removed.is_err() {
+                    tree::kill(&inner.hierarchy, &path);
+                }
+                removed
+            });
+            match removed.await {
+                Ok(()) => return Ok(()),
+                Err(failure) if left == 0 => return Err(failure.into()),
+                Err(_) => left -= 1,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Brings the share of all burstable pods in line with what they request together.
+    async fn share(&self, anew: bool) -> Result<(), CgroupError> {
+        let mut written = self.inner.burstable.lock().await;
+        let requested = self.pods().values().filter(|pod| pod.qos == Qos::Burstable).map(|pod| pod.cpu).sum();
+        let shares = limits::shares(requested);
+        if anew || *written != shares {
+            self.write(self.inner.names.tier(Qos::Burstable), Limits::tier(shares), false).await?;
+            *written = shares;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, steps: Vec<String>, limits: Limits, change: bool) -> Result<(), CgroupError> {
+        if let Some(systemd) = &self.inner.systemd {
+            let name = names::slice(&steps);
+            let applied = systemd.apply(&name, &limits, self.inner.hierarchy.is_unified()).await;
+            return lenient(applied.map_err(|error| refused("limit", &name, error)), change);
+        }
+        let inner = self.inner.clone();
+        let written = blocking(move || {
+            let path = inner.names.path(&steps);
+            tree::make(&inner.hierarchy, &path)?;
+            tree::limit(&inner.hierarchy, &path, &limits)
+        });
+        lenient(written.await.map_err(CgroupError::from), change)
+    }
+
+    fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<String, Applied>> {
+        self.inner.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A limit that cannot be changed is an error; one that a new cgroup lacks is a line in the log.
+fn lenient(result: Result<(), CgroupError>, change: bool) -> Result<(), CgroupError> {
+    match result {
+        Err(error) if !change => {
+            tracing::warn!("{error}: {}; what runs there is limited by its containers only", error.source);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn refused(action: &'static str, name: &str, error: zbus::Error) -> CgroupError {
+    CgroupError { action, path: name.to_owned(), source: std::io::Error::other(error) }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, tree::Failure> + Send + 'static,
+) -> Result<T, tree::Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(("change", PathBuf::new(), std::io::Error::other(error))),
     }
 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::{CaHash, Token};
+
 /// Who makes cgroups: systemd on a host, the agent itself where tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupDriver {
@@ -23,6 +25,21 @@ pub struct Taint {
     pub value: String,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     pub effect: String,
+}
+
+/// By what this machine joins; what is not needed once it has a certificate.
+#[derive(Debug, Clone, Default)]
+pub struct Join {
+    /// The bootstrap token.
+    pub token: Option<Token>,
+    /// Of the authority's key one of these is the hash.
+    pub ca_hashes: Vec<CaHash>,
+    /// The authority's certificate itself, PEM.
+    pub ca: Option<String>,
+    /// A kubeconfig, of this node or to bootstrap with.
+    pub kubeconfig: Option<PathBuf>,
+    /// Whether a node of this name may be taken over from another machine that is ready.
+    pub replace: bool,
 }
 
 /// The validated configuration of the node.
@@ -50,6 +67,8 @@ pub struct Settings {
     pub port: u16,
     /// Who makes cgroups.
     pub cgroup_driver: CgroupDriver,
+    /// The cgroup that all pods are below, `kubepods`; another name where two nodes share a host.
+    pub cgroup_root: String,
     /// Labels to register with.
     pub labels: BTreeMap<String, String>,
     /// Taints to register with.
@@ -72,4 +91,11 @@ pub struct Settings {
     pub pause_image: Option<String>,
     /// How often volumes of config maps, secrets and tokens are looked at.
     pub volume_refresh: Duration,
+    /// What the cloud calls this machine: the `providerID` of the Node.
+    pub provider_id: Option<String>,
+    /// Below what pods are evicted, by signal as the kubelet names it (`memory.available`): a quantity
+    /// or a percentage. Defaults are filled in; signals that are left out do not evict.
+    pub eviction: BTreeMap<String, String>,
+    /// By what this machine joins.
+    pub join: Join,
 }

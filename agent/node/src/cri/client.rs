@@ -63,12 +63,11 @@ impl Cri {
     /// Connects when first used, so containerd need not be there yet.
     pub fn new(socket: &Path) -> Self {
         let path = socket.to_owned();
-        let channel = Endpoint::from_static("http://containerd").connect_with_connector_lazy(tower::service_fn(
-            move |_: Uri| {
+        let channel =
+            Endpoint::from_static("http://containerd").connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
                 let path = path.clone();
                 async move { tokio::net::UnixStream::connect(path).await.map(hyper_util::rt::TokioIo::new) }
-            },
-        ));
+            }));
         Self {
             socket: socket.to_owned(),
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER),
@@ -152,7 +151,12 @@ impl Cri {
     }
 
     /// Runs a command to its end; `limit` seconds, 0 being none but the call's own.
-    pub async fn exec_sync(&self, id: &str, command: Vec<String>, limit: i64) -> Result<v1::ExecSyncResponse, CriError> {
+    pub async fn exec_sync(
+        &self,
+        id: &str,
+        command: Vec<String>,
+        limit: i64,
+    ) -> Result<v1::ExecSyncResponse, CriError> {
         let whole = if limit > 0 { Duration::from_secs(limit.unsigned_abs() + 10) } else { Duration::from_secs(3600) };
         let request = v1::ExecSyncRequest { container_id: id.to_owned(), cmd: command, timeout: limit };
         self.limited("exec_sync", whole, self.runtime.clone().exec_sync(request)).await

@@ -1,15 +1,32 @@
 //! Owns events that people see in `kubectl describe`: [`Recorder`] sends them, in the background and
 //! with repetitions counted in one object, and never holds up or fails who records.
 
+mod correlate;
+mod recent;
+mod send;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 
+pub use send::run;
+
 /// How serious an event is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// All is well.
     Normal,
     /// Somebody should look.
     Warning,
+}
+
+impl Kind {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
 }
 
 /// Sends events.
@@ -29,6 +46,8 @@ pub struct Record {
     pub reason: &'static str,
     /// A sentence.
     pub message: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl Recorder {
@@ -40,16 +59,7 @@ impl Recorder {
 
     /// Something happened to a pod, or to one of its containers.
     pub fn pod(&self, pod: &Pod, container: Option<&str>, kind: Kind, reason: &'static str, message: String) {
-        let about = ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("Pod".into()),
-            name: pod.metadata.name.clone(),
-            namespace: pod.metadata.namespace.clone(),
-            uid: pod.metadata.uid.clone(),
-            resource_version: pod.metadata.resource_version.clone(),
-            field_path: container.map(|name| format!("spec.containers{{{name}}}")),
-        };
-        self.send(Record { about, kind, reason, message });
+        self.about(reference(pod, container), kind, reason, message);
     }
 
     /// Something happened to this node.
@@ -57,17 +67,76 @@ impl Recorder {
         let name = node.metadata.name.clone();
         // As the kubelet does: events about a node carry its name for a UID.
         let about = ObjectReference { kind: Some("Node".into()), uid: name.clone(), name, ..Default::default() };
-        self.send(Record { about, kind, reason, message });
+        self.about(about, kind, reason, message);
     }
 
-    fn send(&self, record: Record) {
-        tracing::info!(
-            about = record.about.name.as_deref().unwrap_or_default(),
-            reason = record.reason,
-            "{}",
-            record.message
-        );
-        // Full only when the API has been away for long: then old news is lost, not pods.
+    /// Something happened to what is referred to; for who keeps a [`reference`] rather than the pod.
+    pub fn about(&self, about: ObjectReference, kind: Kind, reason: &'static str, message: String) {
+        tracing::info!(about = about.name.as_deref().unwrap_or_default(), reason, "{message}");
+        let record = Record { about, kind, reason, message, at: Timestamp::now() };
+        // Full only when the API has been away for long: then news is lost, not pods.
         let _ = self.sender.try_send(record);
+    }
+}
+
+/// What events about a pod, or about a container of it, refer to.
+pub fn reference(pod: &Pod, container: Option<&str>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        name: pod.metadata.name.clone(),
+        namespace: pod.metadata.namespace.clone(),
+        uid: pod.metadata.uid.clone(),
+        resource_version: pod.metadata.resource_version.clone(),
+        field_path: container.map(|name| field_path(pod, name)),
+    }
+}
+
+/// Where in the pod a container of that name stands.
+fn field_path(pod: &Pod, name: &str) -> String {
+    let spec = pod.spec.as_ref();
+    let is_init = spec.and_then(|spec| spec.init_containers.as_ref());
+    let is_init = is_init.is_some_and(|containers| containers.iter().any(|container| container.name == name));
+    let is_ephemeral = spec.and_then(|spec| spec.ephemeral_containers.as_ref());
+    let is_ephemeral = is_ephemeral.is_some_and(|containers| containers.iter().any(|container| container.name == name));
+    let list = match (is_init, is_ephemeral) {
+        (true, _) => "initContainers",
+        (false, true) => "ephemeralContainers",
+        (false, false) => "containers",
+    };
+    format!("spec.{list}{{{name}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{Container, EphemeralContainer, PodSpec};
+
+    use super::*;
+
+    #[test]
+    fn says_where_a_container_stands() {
+        let named = |name: &str| Container { name: name.into(), ..Default::default() };
+        let spec = PodSpec {
+            containers: vec![named("web")],
+            init_containers: Some(vec![named("setup")]),
+            ephemeral_containers: Some(vec![EphemeralContainer { name: "debug".into(), ..Default::default() }]),
+            ..Default::default()
+        };
+        let pod = Pod { spec: Some(spec), ..Default::default() };
+        assert_eq!(field_path(&pod, "web"), "spec.containers{web}");
+        assert_eq!(field_path(&pod, "setup"), "spec.initContainers{setup}");
+        assert_eq!(field_path(&pod, "debug"), "spec.ephemeralContainers{debug}");
+        assert_eq!(reference(&pod, None).field_path, None);
+    }
+
+    #[tokio::test]
+    async fn loses_news_rather_than_hold_up_who_records() {
+        let (recorder, mut receiver) = Recorder::new();
+        for count in 0..2000 {
+            recorder.pod(&Pod::default(), None, Kind::Normal, "Pulled", count.to_string());
+        }
+        let first = receiver.recv().await.map(|record| record.message);
+        assert_eq!(first.as_deref(), Some("0"));
+        assert_eq!(receiver.len(), 1023);
     }
 }

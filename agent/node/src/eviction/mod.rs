@@ -1,1 +1,152 @@
-//! Owns eviction: pods are ended before the node runs out of memory, disk or process ids; and the pressure conditions.
+//! Owns eviction: the node ends pods before it runs out of memory, disk or processes, and pods that use
+//! more of the disk than they may.
+//!
+//! ```text
+//! observe ──▶ signals ──▶ decide ──▶ Pressure ──▶ the node's conditions, admission
+//!                            │
+//!                            └ met ──▶ reclaim (images, dead containers) ──▶ rank ──▶ one pod is ended
+//! ```
+//!
+//! The thresholds are the kubelet's defaults, all of them hard. What single pods use is only measured
+//! when a threshold is met; what they may use of the disk only for pods that have such a limit.
+
+mod admission;
+mod decide;
+mod local;
+mod message;
+mod observe;
+mod rank;
+mod usage;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use admission::admits;
+pub use decide::{Resource, Signal};
+
+use crate::context::Context;
+use crate::events::Kind;
+use crate::node::CRITICAL;
+use crate::pods::PodView;
+use decide::{Met, Turns};
+use observe::Observer;
+
+/// How often is looked.
+const PERIOD: Duration = Duration::from_secs(10);
+/// How long is waited for an evicted pod to be gone.
+const CLEANUP: Duration = Duration::from_secs(30);
+const REASON: &str = "Evicted";
+/// Seconds for a pod that must go at once, as the kubelet has it.
+const GRACE: i64 = 1;
+
+/// What the node is short of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Memory.
+    pub memory: bool,
+    /// Disk: room or inodes.
+    pub disk: bool,
+    /// Processes.
+    pub pid: bool,
+}
+
+impl Pressure {
+    /// Whether it is short of anything.
+    pub fn any(self) -> bool {
+        self.memory || self.disk || self.pid
+    }
+}
+
+/// Frees disk without ending pods: removes dead containers and images that nobody uses.
+pub type Reclaim = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Looks after the node for ever. `pressure` is told what it is short of.
+pub async fn run(context: Arc<Context>, pressure: watch::Sender<Pressure>, reclaim: Reclaim) {
+    let mut observer = Observer::new(&context);
+    let mut turns = Turns::default();
+    let mut local = local::Watch::default();
+    loop {
+        let evicted = match look(&context, &mut observer, &mut turns, &pressure, &reclaim).await {
+            Some(evicted) => vec![evicted],
+            None => local.evict(&context).await,
+        };
+        if evicted.is_empty() {
+            tokio::time::sleep(PERIOD).await;
+        } else {
+            gone(&context, &evicted).await;
+        }
+    }
+}
+
+/// Looks once. Gives the UID of a pod that was ended.
+async fn look(
+    context: &Context,
+    observer: &mut Observer,
+    turns: &mut Turns,
+    pressure: &watch::Sender<Pressure>,
+    reclaim: &Reclaim,
+) -> Option<String> {
+    let signals = observer.observe(context).await;
+    let met = decide::met(&signals);
+    let now = turns.turn(&met, Instant::now());
+    pressure.send_if_modified(|shown| std::mem::replace(shown, now) != now);
+    let first = *met.first()?;
+    let starved = first.signal.resource();
+    if let Some(node) = context.node.borrow().as_deref() {
+        let message = format!("Attempting to reclaim {}", starved.name());
+        context.events.node(node, Kind::Warning, "EvictionThresholdMet", message);
+    }
+    if matches!(starved, Resource::Disk | Resource::Inodes) {
+        reclaim().await;
+        if decide::met(&observer.observe(context).await).is_empty() {
+            return None;
+        }
+    }
+    end_one(context, observer, first).await
+}
+
+async fn end_one(context: &Context, observer: &Observer, met: Met) -> Option<String> {
+    let pods: Vec<_> = context.pods.list().into_iter().filter(|pod| is_active(pod)).collect();
+    let used = usage::measure(context, &pods, met.signal.resource(), observer.separate_images(met.signal)).await;
+    let victim = rank::rank(&pods, &used, met.signal.resource()).into_iter().find(|pod| !is_critical(&pod.pod));
+    let Some(victim) = victim else {
+        tracing::error!(resource = met.signal.resource().name(), "short of it, and there is no pod that may be ended");
+        return None;
+    };
+    let message = message::low(&victim.pod, met, used.get(victim.uid()));
+    end(context, victim, &message);
+    Some(victim.uid().to_owned())
+}
+
+fn end(context: &Context, pod: &PodView, message: &str) {
+    context.events.pod(&pod.pod, None, Kind::Warning, REASON, message.to_owned());
+    context.pods.evict(pod.uid(), REASON, message, GRACE);
+}
+
+async fn gone(context: &Context, evicted: &[String]) {
+    let deadline = Instant::now() + CLEANUP;
+    let there = |uid: &String| context.pods.by_uid(uid).is_some_and(|pod| pod.sandbox.is_some());
+    while Instant::now() < deadline && evicted.iter().any(there) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Whether a pod uses anything that ending it would free.
+fn is_active(pod: &PodView) -> bool {
+    let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    !ended && !pod.terminating
+}
+
+/// Whether a pod is never evicted: static, or of the system's own priority.
+fn is_critical(pod: &Pod) -> bool {
+    let annotations = pod.metadata.annotations.as_ref();
+    let has = |key: &str| annotations.and_then(|annotations| annotations.get(key)).map(String::as_str);
+    let from_file = has("kubernetes.io/config.source").is_some_and(|source| source != "api");
+    let important = pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|p| p >= CRITICAL);
+    from_file || has("kubernetes.io/config.mirror").is_some() || important
+}

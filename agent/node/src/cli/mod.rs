@@ -1,0 +1,104 @@
+//! Owns what the commands of `keeld-node` do; `run` is the daemon, the others serve keelctl.
+
+mod say;
+
+use std::process::ExitCode;
+
+use crate::config::{self, Settings};
+use crate::join::{self, Step};
+use crate::leave::{drain, remove};
+use crate::options::{DrainArgs, JoinArgs, LeaveArgs, Options, Verb};
+use say::{Failure, Say};
+
+/// Does what the command line says.
+pub async fn run(options: Options) -> ExitCode {
+    let settings = config::load(&options.config);
+    let (say, done) = match &options.verb {
+        None | Some(Verb::Run) => return daemon(settings).await,
+        Some(Verb::Join(args)) => (Say::new(args.say), join(args, settings).await),
+        Some(Verb::Drain(args)) => (Say::new(args.say), drain(args, settings).await),
+        Some(Verb::Leave(args)) => (Say::new(args.say), leave(args, &options, settings).await),
+    };
+    match done {
+        Ok(message) => say.done(&message),
+        Err(failure) => say.failed(&failure),
+    }
+}
+
+async fn daemon(settings: Result<Settings, config::ConfigError>) -> ExitCode {
+    let ended = match settings {
+        Ok(settings) => crate::run::run(settings).await,
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn join(args: &JoinArgs, settings: Result<Settings, config::ConfigError>) -> Result<String, Failure> {
+    let mut settings = settings.map_err(Failure::config)?;
+    settings.join.replace = args.replace;
+    let say = Say::new(args.say);
+    let report = move |step: &Step| say.step(step.word(), &step.to_string());
+    if args.check {
+        join::check(&settings, &report).await.map_err(|error| Failure::join(&error))?;
+        return Ok(format!("this machine can join {} as {}", settings.server, settings.name));
+    }
+    join::credentials(&settings, &report, Some(args.timeout)).await.map_err(|error| Failure::join(&error))?;
+    Ok(format!("this machine is the node {} of {}", settings.name, settings.server))
+}
+
+async fn drain(args: &DrainArgs, settings: Result<Settings, config::ConfigError>) -> Result<String, Failure> {
+    let settings = settings.map_err(Failure::config)?;
+    let client = client(&settings).await?;
+    let say = Say::new(args.say);
+    let report = move |event: &drain::Event| say.step(say::word(event), &event.to_string());
+    let drained = drain::drain(&client, &settings.name, args.force, args.timeout, &report).await;
+    drained.map_err(|error| Failure::new("drain", error.to_string()))?;
+    Ok(format!("{} has no pods any more that could be elsewhere", settings.name))
+}
+
+async fn leave(
+    args: &LeaveArgs,
+    options: &Options,
+    settings: Result<Settings, config::ConfigError>,
+) -> Result<String, Failure> {
+    let settings = settings.map_err(Failure::config)?;
+    let say = Say::new(args.say);
+    let count = remove::containers(&settings).await.map_err(Failure::remove)?;
+    say.step("containers", &format!("removed the containers of {count} pods"));
+    let client = match &args.kubeconfig {
+        Some(path) => join::client_of_kubeconfig(path).await.map_err(|error| Failure::join(&error)),
+        None => client(&settings).await,
+    };
+    let farewell = match client {
+        Ok(client) => remove::delete_node(&client, &settings.name).await,
+        Err(failure) => remove::Farewell::Unknown(failure.message),
+    };
+    remove::files(&settings).map_err(Failure::remove)?;
+    remove::remove_all(&options.config).map_err(Failure::remove)?;
+    say.step("files", "removed volumes, logs, credentials and configuration");
+    let (name, server) = (&settings.name, &settings.server);
+    Ok(match farewell {
+        remove::Farewell::Deleted => format!("{name} left {server}"),
+        remove::Farewell::Stays => {
+            format!("{name} left {server}; a node may not delete itself, so finish with: kubectl delete node {name}")
+        }
+        remove::Farewell::Unknown(why) => {
+            format!("{name} left {server}, which may not know it ({why}); see to it with: kubectl delete node {name}")
+        }
+    })
+}
+
+/// The node's own client; a machine that has not joined does not join to leave.
+async fn client(settings: &Settings) -> Result<kube::Client, Failure> {
+    let mut settings = settings.clone();
+    settings.join.token = None;
+    let quiet = |_: &Step| {};
+    let credentials = join::credentials(&settings, &quiet, None).await.map_err(|error| Failure::join(&error))?;
+    join::client(&credentials).map_err(|error| Failure::join(&error))
+}

@@ -1,0 +1,188 @@
+//! Owns [`credentials`]: those from before where they still hold, else new ones by token or kubeconfig.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::PostParams;
+use rustls::pki_types::CertificateDer;
+
+use super::csr::{Asking, common_name, explain};
+use super::pair::Pair;
+use super::store::{Purpose, Store};
+use super::taken::{Holder, holder};
+use super::{Credentials, Identity, JoinError, Report, Step, client, discovery, kubeconfig, pki, serving};
+use crate::config::{Identifiers, Settings};
+
+/// What a certificate is asked for with.
+struct Bootstrap {
+    config: kube::Config,
+    authority: Vec<CertificateDer<'static>>,
+    pair: Option<Pair>,
+    what: &'static str,
+}
+
+/// The credentials of this node. Without a network they are those from before, as long as these hold;
+/// else it joins, and waits for its certificate for at most `limit`.
+pub async fn credentials(
+    settings: &Settings,
+    report: Report<'_>,
+    limit: Option<Duration>,
+) -> Result<Credentials, JoinError> {
+    let store = Store::open(&settings.root)?;
+    if let Some(credentials) = from_before(settings, &store)? {
+        report(&Step::Known { until: credentials.identity.client_validity().not_after });
+        return Ok(credentials);
+    }
+    let bootstrap = bootstrap(settings, &store, report).await?;
+    let own = bootstrap.pair.as_ref().filter(|pair| is_ours(pair, settings)).cloned();
+    let (pair, own) = match own {
+        Some(pair) => (pair, true),
+        None => (ask(settings, &store, &bootstrap, limit, report).await?, false),
+    };
+    let credentials = assemble(settings, &store, bootstrap.authority.clone(), pair.clone())?;
+    let credentials = Credentials { server_name: bootstrap.config.tls_server_name.clone(), ..credentials };
+    if !own {
+        not_taken(settings, &credentials, report).await?;
+        store.keep_authority(&pem(&bootstrap.authority))?;
+        store.keep(Purpose::Client, &pair)?;
+    }
+    Ok(credentials)
+}
+
+/// That this machine could join: the server is the master, and knows the token. Changes nothing.
+pub async fn check(settings: &Settings, report: Report<'_>) -> Result<(), JoinError> {
+    let store = Store::open(&settings.root)?;
+    let bootstrap = bootstrap(settings, &store, report).await?;
+    let client = client::bootstrapper(&bootstrap.config, &bootstrap.authority, bootstrap.pair.clone())?;
+    let reviews: Api<SelfSubjectReview> = Api::all(client);
+    match reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(explain(error, "tell who this is", &settings.server, bootstrap.what).await),
+    }
+}
+
+/// A certificate for the node, asked for once more with what it joined by: its own has expired.
+pub(super) async fn again(settings: &Settings, store: &Store) -> Result<Pair, JoinError> {
+    let report = |step: &Step| tracing::info!("{step}");
+    let bootstrap = bootstrap(settings, store, &report).await?;
+    ask(settings, store, &bootstrap, Some(Duration::from_secs(600)), &report).await
+}
+
+async fn ask(
+    settings: &Settings,
+    store: &Store,
+    bootstrap: &Bootstrap,
+    limit: Option<Duration>,
+    report: Report<'_>,
+) -> Result<Pair, JoinError> {
+    let client = client::bootstrapper(&bootstrap.config, &bootstrap.authority, bootstrap.pair.clone())?;
+    let asking = Asking {
+        client: &client,
+        server: &settings.server,
+        store,
+        node: &settings.name,
+        purpose: Purpose::Client,
+        names: Vec::new(),
+        credentials: bootstrap.what,
+    };
+    asking.obtain(limit, report).await
+}
+
+/// What an earlier run kept, when it still holds and is for this node and cluster.
+fn from_before(settings: &Settings, store: &Store) -> Result<Option<Credentials>, JoinError> {
+    let (Some(pair), Some(authority)) = (store.current(Purpose::Client)?, store.authority()?) else { return Ok(None) };
+    if !is_ours(&pair, settings) || pair.validity.is_over(Timestamp::now()) {
+        return Ok(None);
+    }
+    let authority = pki::certificates(&authority, "the kept certificate of the cluster's authority")?;
+    if pki::pinned(&authority, &settings.join.ca_hashes).is_err() {
+        tracing::warn!("the configuration names another cluster than the one joined before");
+        return Ok(None);
+    }
+    assemble(settings, store, authority, pair).map(Some)
+}
+
+fn is_ours(pair: &Pair, settings: &Settings) -> bool {
+    pair.common_name == common_name(&settings.name)
+}
+
+/// What there is to join by.
+async fn bootstrap(settings: &Settings, store: &Store, report: Report<'_>) -> Result<Bootstrap, JoinError> {
+    if let Some(path) = &settings.join.kubeconfig {
+        let found = kubeconfig::read(path).await?;
+        pki::pinned(&found.authority, &settings.join.ca_hashes)?;
+        let what = "credentials of the kubeconfig";
+        return Ok(Bootstrap { config: found.config, authority: found.authority, pair: found.pair, what });
+    }
+    let Some(token) = &settings.join.token else {
+        return Err(match store.current(Purpose::Client)? {
+            Some(pair) if pair.validity.is_over(Timestamp::now()) => JoinError::Expired { at: pair.validity.not_after },
+            _ => JoinError::NothingToJoinBy { store: store.folder().to_owned() },
+        });
+    };
+    let pem = match &settings.join.ca {
+        Some(pem) => pem.clone(),
+        None => discovery::discover(&settings.server, token, &settings.join.ca_hashes, report).await?,
+    };
+    let authority = pki::certificates(&pem, "the certificate of the cluster's authority")?;
+    pki::pinned(&authority, &settings.join.ca_hashes)?;
+    let mut config = client::config(&settings.server)?;
+    config.auth_info.token = Some(token.reveal().into());
+    Ok(Bootstrap { config, authority, pair: None, what: "token" })
+}
+
+fn assemble(
+    settings: &Settings,
+    store: &Store,
+    authority: Vec<CertificateDer<'static>>,
+    pair: Pair,
+) -> Result<Credentials, JoinError> {
+    let kept = store.current(Purpose::Serving)?;
+    let kept = kept.filter(|pair| !pair.validity.is_over(Timestamp::now()));
+    let kept = kept.filter(|pair| serving::fits(pair, &settings.name, &settings.addresses));
+    let (shown, signed) = match kept {
+        Some(pair) => (pair, true),
+        None => (serving::self_signed(&settings.name, &settings.addresses)?, false),
+    };
+    let identity = Arc::new(Identity::new(pair, shown, signed));
+    Ok(Credentials { server: settings.server.clone(), server_name: None, authority, identity })
+}
+
+/// That the node's name is not another machine's, asked with the node's own certificate: who has only
+/// a token may not look.
+async fn not_taken(settings: &Settings, credentials: &Credentials, report: Report<'_>) -> Result<(), JoinError> {
+    let nodes: Api<Node> = Api::all(client(credentials)?);
+    let node = match nodes.get_opt(&settings.name).await {
+        Ok(None) => return Ok(()),
+        Ok(Some(node)) => node,
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            tracing::warn!("cannot tell whether the node is there already: {}", status.message);
+            return Ok(());
+        }
+        Err(error) => return Err(explain(error, "look for the node", &settings.server, "new certificate").await),
+    };
+    match holder(&node, &Identifiers::of_this_machine()) {
+        Holder::Ready(machine) if !settings.join.replace => {
+            Err(JoinError::NameTaken { name: settings.name.clone(), machine })
+        }
+        Holder::Us => Ok(()),
+        Holder::Ready(_) | Holder::Gone => {
+            report(&Step::TakesPlace { name: settings.name.clone() });
+            Ok(())
+        }
+    }
+}
+
+fn pem(certificates: &[CertificateDer<'_>]) -> String {
+    use base64::Engine;
+    let encode = |der: &CertificateDer<'_>| {
+        let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+        let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    };
+    certificates.iter().map(encode).collect()
+}

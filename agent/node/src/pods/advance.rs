@@ -1,0 +1,433 @@
+//! Owns what a worker does for a pod that shall run: its sandbox, its containers, their limits.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ResourceRequirements;
+
+use super::decide::{self, Kill, Plan};
+use super::kill::{self, Stop};
+use super::observe::{Observed, Seen};
+use super::resize::{self, Change};
+use super::start::{self, Held, Room};
+use super::worker::{Next, Worker, lock};
+use super::{Member, orphans};
+use crate::events::Kind;
+use crate::hooks;
+use crate::probes::Findings;
+use crate::spec;
+
+/// Seconds until volumes are tried again.
+const VOLUMES: i64 = 2;
+
+impl Worker {
+    /// Brings the pod on by one step.
+    pub(super) async fn advance(&mut self, observed: &Observed, findings: HashMap<String, Findings>) -> Next {
+        if !observed.containers.is_empty() || observed.sandbox().is_some() {
+            self.resize(observed).await;
+        }
+        let known = self.known(observed, findings.clone());
+        let plan = decide::plan(&self.shape, observed, &known);
+        self.remember(&plan, observed);
+        self.publish(observed, &findings);
+        for kill in &plan.kill {
+            self.kill(observed, kill);
+        }
+        if let Some(attempt) = plan.sandbox {
+            return self.sandbox(observed, attempt).await;
+        }
+        if plan.finished {
+            return self.finish(observed, &findings).await;
+        }
+        if !plan.start.is_empty() {
+            return self.start(observed, &plan.start).await;
+        }
+        self.tidy(observed).await;
+        let refresh = self.refresh().await;
+        Next::After(shortest([plan.again.map(seconds), refresh, self.deadline()]))
+    }
+
+    /// Keeps why containers wait in step with what was decided.
+    fn remember(&mut self, plan: &Plan, observed: &Observed) {
+        let meta = &self.pod.metadata;
+        for (name, (_, whole)) in &plan.backoff {
+            let message = format!(
+                "back-off {} restarting failed container={name} pod={}_{}({})",
+                duration(*whole),
+                meta.name.as_deref().unwrap_or_default(),
+                meta.namespace.as_deref().unwrap_or_default(),
+                self.uid
+            );
+            let held = ("CrashLoopBackOff".to_owned(), message.clone());
+            if self.memory.waiting.get(name) != Some(&held) {
+                let text = format!("Back-off restarting failed container {name} in pod {}", pod_text(&self.pod));
+                self.parts.context.events.pod(&self.pod, Some(name), Kind::Warning, "BackOff", text);
+                self.memory.waiting.insert(name.clone(), held);
+            }
+        }
+        let running = |name: &str| observed.current(name).is_some_and(Seen::running);
+        self.memory.waiting.retain(|name, _| !running(name));
+        self.memory.retries.retain(|_, at| *at > Instant::now());
+    }
+
+    /// Makes the sandbox, with volumes and cgroup.
+    async fn sandbox(&mut self, observed: &Observed, attempt: u32) -> Next {
+        let left = observed.containers.iter().filter(|seen| seen.running());
+        let kills = left.map(|seen| Kill {
+            id: seen.id.clone(),
+            name: seen.name.clone(),
+            message: "Pod sandbox changed, it will be killed and re-created.".to_owned(),
+            by_probe: false,
+        });
+        let kills: Vec<Kill> = kills.collect();
+        if !kills.is_empty() {
+            kills.iter().for_each(|kill| self.kill(observed, kill));
+            return Next::After(Some(Duration::from_secs(1)));
+        }
+        let parts = self.parts.clone();
+        let pod = self.pod.clone();
+        for old in &observed.sandboxes {
+            // Its network may be there still, and its number is taken.
+            let request = crate::cri::v1::StopPodSandboxRequest { pod_sandbox_id: old.id.clone() };
+            if let Err(error) = parts.context.cri.stop_pod_sandbox(request).await {
+                tracing::warn!(uid = self.uid, "cannot stop the former sandbox: {error}");
+            }
+        }
+        let _permit = parts.starts.acquire().await;
+        let made = async {
+            if let Err(error) = parts.context.cgroups.apply(&pod).await {
+                tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
+            }
+            let (config, handler) = spec::sandbox(&parts.context, &pod, attempt).await.map_err(|error| {
+                let message = format!("Failed to create pod sandbox: {}", error.message);
+                parts.context.events.pod(&pod, None, Kind::Warning, "FailedCreatePodSandBox", message);
+                Held { reason: error.reason.to_owned(), message: error.message, retry: 5 }
+            })?;
+            start::sandbox(&parts, &pod, config.clone(), handler).await.map(|id| (id, config))
+        };
+        let (volumes, made) = tokio::join!(parts.volumes.prepare(&pod, true), made);
+        self.volumes(volumes);
+        match made {
+            Ok((id, config)) => {
+                parts.owners.add(&id, &self.uid);
+                self.memory.config = Some((attempt, config));
+                Next::Again
+            }
+            Err(held) => {
+                self.memory.retries.insert(String::new(), Instant::now() + seconds(held.retry));
+                Next::After(Some(seconds(held.retry)))
+            }
+        }
+    }
+
+    /// Takes in how making the volumes ended; true when they are there.
+    fn volumes(&mut self, made: Result<(), crate::volumes::VolumeError>) -> bool {
+        match made {
+            Ok(()) => {
+                self.memory.volumes = Some(Instant::now());
+                true
+            }
+            Err(error) => {
+                self.parts.context.events.pod(&self.pod, None, Kind::Warning, error.reason, error.message);
+                false
+            }
+        }
+    }
+
+    /// Starts containers, one after the other.
+    async fn start(&mut self, observed: &Observed, names: &[String]) -> Next {
+        let parts = self.parts.clone();
+        if self.memory.volumes.is_none() {
+            let made = parts.volumes.prepare(&self.pod, true).await;
+            if !self.volumes(made) {
+                return Next::After(Some(seconds(VOLUMES)));
+            }
+        }
+        let Some(sandbox) = observed.sandbox().cloned() else { return Next::Again };
+        let config = match &self.memory.config {
+            Some((attempt, config)) if *attempt == sandbox.attempt => config.clone(),
+            _ => match spec::sandbox(&parts.context, &self.pod, sandbox.attempt).await {
+                Ok((config, _)) => config,
+                Err(error) => {
+                    tracing::warn!(uid = self.uid, "cannot describe the sandbox: {}", error.message);
+                    return Next::After(Some(seconds(5)));
+                }
+            },
+        };
+        self.memory.config = Some((sandbox.attempt, config.clone()));
+        let place = self.place(observed);
+        let _permit = parts.starts.acquire().await;
+        for name in names {
+            let Some(member) = self.shape.get(name).cloned() else { continue };
+            let before = observed.latest(name);
+            if let Some(unstarted) = before.filter(|seen| !seen.running() && !seen.exited()) {
+                let request = crate::cri::v1::RemoveContainerRequest { container_id: unstarted.id.clone() };
+                if let Err(error) = parts.context.cri.remove_container(request).await {
+                    tracing::warn!(uid = self.uid, name, "cannot remove what was not started: {error}");
+                    continue;
+                }
+            }
+            let target =
+                member.target.as_deref().and_then(|target| observed.current(target)).map(|seen| seen.id.as_str());
+            let room = Room {
+                sandbox: &sandbox.id,
+                config: &config,
+                place: &place,
+                restart: self.restart_count(&member, before),
+                target,
+            };
+            match start::container(&parts, &self.pod, &member, &room).await {
+                Ok(id) => {
+                    self.started(&member, &id, before, place.pod_ips.first().cloned());
+                    // Its hook holds up what comes after.
+                    if has_post_start(&member) {
+                        break;
+                    }
+                }
+                Err(held) => self.held(name, held),
+            }
+        }
+        Next::Again
+    }
+
+    fn held(&mut self, name: &str, held: Held) {
+        self.memory.retries.insert(name.to_owned(), Instant::now() + seconds(held.retry));
+        self.memory.waiting.insert(name.to_owned(), (held.reason, held.message));
+    }
+
+    fn restart_count(&self, member: &Member, before: Option<&Seen>) -> u32 {
+        match before {
+            Some(seen) if seen.exited() || seen.running() => seen.attempt + 1,
+            Some(seen) => seen.attempt,
+            None => {
+                let status = &self.status;
+                let mut statuses = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+                let old = statuses.find(|status| status.name == member.spec.name);
+                old.map_or(0, |old| {
+                    u32::try_from(old.restart_count).unwrap_or_default() + u32::from(old.container_id.is_some())
+                })
+            }
+        }
+    }
+
+    /// A container came up: its hook is run beside.
+    fn started(&mut self, member: &Member, id: &str, before: Option<&Seen>, ip: Option<String>) {
+        let name = &member.spec.name;
+        self.parts.owners.add(id, &self.uid);
+        self.memory.waiting.remove(name);
+        self.memory.retries.remove(name);
+        self.memory.applied.insert(id.to_owned(), member.spec.resources.clone().unwrap_or_default());
+        if let Some(before) = before.filter(|seen| seen.exited()) {
+            let finished = before.status.finished_at / 1_000_000_000;
+            self.memory.backoff.started(name, finished, Timestamp::now().as_second());
+        }
+        let Some(hook) = member.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()) else {
+            return;
+        };
+        self.background().starting.push(id.to_owned());
+        let (parts, pod, spec) = (self.parts.clone(), self.pod.clone(), member.spec.clone());
+        let (background, wake, id) = (self.background.clone(), self.wake.clone(), id.to_owned());
+        tokio::spawn(async move {
+            let ended = hooks::run(&parts.context, &pod, &spec, &id, ip.as_deref(), &hook, None).await;
+            {
+                let mut background = lock(&background);
+                background.starting.retain(|starting| *starting != id);
+                if let Err(error) = &ended {
+                    let name = &spec.name;
+                    background.replace.insert(id.clone(), format!("FailedPostStartHook: container {name}: {error}"));
+                }
+            }
+            if let Err(error) = ended {
+                let text = format!("PostStartHook failed: {error}");
+                parts.context.events.pod(&pod, Some(&spec.name), Kind::Warning, "FailedPostStartHook", text);
+            }
+            wake.notify_one();
+        });
+    }
+
+    /// Has a container stopped, beside.
+    pub(super) fn kill(&self, observed: &Observed, kill: &Kill) {
+        let member = self.shape.get(&kill.name);
+        let pod_grace = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        let probes = member.map(|member| [&member.spec.liveness_probe, &member.spec.startup_probe]);
+        let own = probes.into_iter().flatten().flatten().find_map(|probe| probe.termination_grace_period_seconds);
+        let grace = own.filter(|_| kill.by_probe).unwrap_or(pod_grace);
+        self.stop(observed, &kill.id, &kill.name, grace, kill.message.clone());
+    }
+
+    /// Stops a container beside; again with fewer seconds when it is being stopped already.
+    pub(super) fn stop(&self, observed: &Observed, id: &str, name: &str, grace: i64, message: String) {
+        {
+            let mut background = self.background();
+            match background.stopping.insert(id.to_owned(), grace) {
+                Some(before) if before <= grace => {
+                    background.stopping.insert(id.to_owned(), before);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let stop = Stop {
+            pod: self.pod.clone(),
+            spec: self.shape.get(name).map(|member| member.spec.clone()),
+            id: id.to_owned(),
+            name: name.to_owned(),
+            ip: self.place(observed).pod_ips.first().cloned(),
+            grace,
+            message,
+        };
+        let (parts, background, wake, id) =
+            (self.parts.clone(), self.background.clone(), self.wake.clone(), id.to_owned());
+        tokio::spawn(async move {
+            kill::stop(&parts, stop).await;
+            lock(&background).stopping.remove(&id);
+            wake.notify_one();
+        });
+    }
+
+    /// Changes limits of running containers to what is wanted.
+    async fn resize(&mut self, observed: &Observed) {
+        self.memory.resize.clear();
+        let mut pending = Vec::new();
+        for member in self.shape.app.iter().chain(&self.shape.init) {
+            let Some(seen) = observed.current(&member.spec.name).filter(|seen| seen.running()) else { continue };
+            let Some(applied) = self.memory.applied.get(&seen.id) else { continue };
+            match resize::change(&member.spec, applied) {
+                Change::None => {}
+                change => pending.push((seen.id.clone(), member.clone(), change)),
+            }
+        }
+        if pending.is_empty() {
+            return;
+        }
+        if let Err((reason, message)) = spec::fits(&self.parts.context, &self.pod) {
+            self.memory.resize.push(("PodResizePending", reason, message));
+            return;
+        }
+        // The pod's own limit is raised before, and lowered after, those of its containers.
+        let context = self.parts.context.clone();
+        if let Err(error) = context.cgroups.apply(&self.pod).await {
+            tracing::debug!(uid = self.uid, "the pod's cgroup, before its containers': {error}");
+        }
+        for (id, member, change) in pending {
+            if change == Change::Restart {
+                let message = format!("Container {} resize requires restart", member.spec.name);
+                self.background().replace.entry(id).or_insert(message);
+                continue;
+            }
+            let linux = Some(spec::resources(&context, &self.pod, &member.spec));
+            let request = crate::cri::v1::UpdateContainerResourcesRequest {
+                container_id: id.clone(),
+                linux,
+                ..Default::default()
+            };
+            match context.cri.update_container_resources(request).await {
+                Ok(_) => {
+                    let resources: ResourceRequirements = member.spec.resources.clone().unwrap_or_default();
+                    self.memory.applied.insert(id, resources);
+                }
+                Err(error) => {
+                    let message = format!("container {}: {error}", member.spec.name);
+                    self.memory.resize.push(("PodResizeInProgress", "Error", message));
+                }
+            }
+        }
+        if let Err(error) = context.cgroups.apply(&self.pod).await {
+            tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
+        }
+    }
+
+    /// Brings volumes up to date when it is time; gives when that is next.
+    async fn refresh(&mut self) -> Option<Duration> {
+        if !crate::volumes::needs_refresh(&self.pod) {
+            return None;
+        }
+        let interval = self.parts.context.settings.volume_refresh;
+        let since = self.memory.volumes.map_or(interval, |at| at.elapsed());
+        if since < interval {
+            return Some(interval - since);
+        }
+        let made = self.parts.volumes.prepare(&self.pod, false).await;
+        if !self.volumes(made) {
+            self.memory.volumes = Some(Instant::now());
+        }
+        Some(interval)
+    }
+
+    /// Removes containers and sandboxes that nobody looks at any more: of each name the newest and the
+    /// one before stay.
+    async fn tidy(&self, observed: &Observed) {
+        let mut seen: HashMap<&str, u32> = HashMap::new();
+        for container in &observed.containers {
+            let count = seen.entry(&container.name).or_default();
+            *count += 1;
+            if *count > 2 && container.exited() {
+                let request = crate::cri::v1::RemoveContainerRequest { container_id: container.id.clone() };
+                if let Err(error) = self.parts.context.cri.remove_container(request).await {
+                    tracing::debug!(uid = self.uid, "cannot remove an old container: {error}");
+                }
+            }
+        }
+        let used = |id: &str| observed.containers.iter().any(|container| container.sandbox == id);
+        for old in observed.sandboxes.iter().skip(1).filter(|old| !old.ready && !used(&old.id)) {
+            let request = crate::cri::v1::RemovePodSandboxRequest { pod_sandbox_id: old.id.clone() };
+            if let Err(error) = self.parts.context.cri.remove_pod_sandbox(request).await {
+                tracing::debug!(uid = self.uid, "cannot remove an old sandbox: {error}");
+            }
+        }
+    }
+
+    /// All is done that there was to do: what is left is ended, and the pod is over.
+    async fn finish(&mut self, observed: &Observed, findings: &HashMap<String, Findings>) -> Next {
+        if self.over() {
+            return Next::Again;
+        }
+        self.end_containers(observed);
+        if observed.alive() {
+            return Next::After(None);
+        }
+        self.publish(observed, findings);
+        if self.over() {
+            return Next::Again;
+        }
+        tracing::warn!(uid = self.uid, phase = self.status.phase, "the pod has nothing to do and is not over");
+        Next::After(Some(seconds(5)))
+    }
+
+    /// Takes the pod's sandboxes away.
+    pub(super) async fn clear(&self) -> bool {
+        match orphans::clear(&self.parts, &self.uid).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(uid = self.uid, "cannot remove the sandbox: {error}");
+                false
+            }
+        }
+    }
+}
+
+fn has_post_start(member: &Member) -> bool {
+    member.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some())
+}
+
+fn pod_text(pod: &k8s_openapi::api::core::v1::Pod) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    format!("{}_{}({})", text(&pod.metadata.name), text(&pod.metadata.namespace), text(&pod.metadata.uid))
+}
+
+/// Seconds as Go prints a duration.
+fn duration(seconds: i64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+fn shortest<const N: usize>(limits: [Option<Duration>; N]) -> Option<Duration> {
+    limits.into_iter().flatten().min()
+}

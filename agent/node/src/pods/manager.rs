@@ -1,0 +1,193 @@
+//! Owns the workers: one is started for each pod that there is, and ends when all of it is gone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::relist::Owners;
+use super::reporter::Reporter;
+use super::sources::Change;
+use super::static_pods::Mirrors;
+use super::worker::{Desired, Worker};
+use super::{orphans, relist, sources};
+use crate::context::Context;
+use crate::images::Images;
+use crate::probes::Probes;
+use crate::volumes::Volumes;
+
+/// What every worker is given.
+pub struct Parts {
+    /// The node.
+    pub context: Arc<Context>,
+    /// Images.
+    pub images: Images,
+    /// Volumes.
+    pub volumes: Volumes,
+    /// Probes.
+    pub probes: Probes,
+    /// The writer of statuses.
+    pub reporter: Reporter,
+    /// Which static pod has which mirror.
+    pub mirrors: Arc<Mirrors>,
+    /// Which container is whose.
+    pub(crate) owners: Arc<Owners>,
+    /// How many pods come up at once: more would only make each of them wait for the others.
+    pub(crate) starts: Semaphore,
+}
+
+impl Parts {
+    /// The parts over `context`.
+    pub fn new(context: Arc<Context>, mirrors: Arc<Mirrors>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            images: Images::new(context.clone()),
+            volumes: Volumes::new(context.clone()),
+            probes: Probes::new(context.clone()),
+            reporter: Reporter::new(context.client.clone()),
+            mirrors,
+            owners: Arc::default(),
+            starts: Semaphore::new(processors * 2),
+            context,
+        }
+    }
+}
+
+/// The pods that there are, and their workers.
+struct Manager {
+    parts: Arc<Parts>,
+    workers: HashMap<String, watch::Sender<Desired>>,
+    tasks: JoinSet<String>,
+    /// Pods that came again while their worker ended.
+    again: HashMap<String, Arc<Pod>>,
+    statics: HashSet<String>,
+    listed: bool,
+    swept: bool,
+}
+
+/// Runs the pods of this node until the program ends.
+pub async fn run(parts: Arc<Parts>, statics: watch::Receiver<std::collections::BTreeMap<String, Arc<Pod>>>) {
+    let (sender, mut changes) = mpsc::channel(256);
+    let context = &parts.context;
+    tokio::spawn(relist::run(context.clone(), parts.owners.clone()));
+    tokio::spawn(sources::api(context.client.clone(), context.settings.name.clone(), sender.clone()));
+    tokio::spawn(sources::files(statics, sender));
+    let mut manager = Manager {
+        parts,
+        workers: HashMap::new(),
+        tasks: JoinSet::new(),
+        again: HashMap::new(),
+        statics: HashSet::new(),
+        listed: false,
+        swept: false,
+    };
+    loop {
+        tokio::select! {
+            change = changes.recv() => match change {
+                Some(change) => manager.take(change),
+                None => return,
+            },
+            Some(ended) = manager.tasks.join_next() => match ended {
+                Ok(uid) => manager.ended(&uid),
+                Err(error) => tracing::error!("a pod's worker failed: {error}"),
+            },
+        }
+    }
+}
+
+impl Manager {
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Set(pod) => {
+                if self.parts.mirrors.saw(&pod) {
+                    return;
+                }
+                self.set(pod);
+            }
+            Change::Gone(uid) => {
+                self.parts.mirrors.gone(&uid);
+                self.gone(&uid);
+            }
+            Change::Listed(uids) => {
+                self.parts.mirrors.listed(&uids);
+                let known: Vec<String> =
+                    self.workers.keys().filter(|uid| !self.statics.contains(*uid)).cloned().collect();
+                for uid in known.iter().filter(|uid| !uids.contains(uid)) {
+                    self.gone(uid);
+                }
+                self.listed = true;
+                self.sweep();
+            }
+            Change::Static(pods) => {
+                let gone: Vec<String> = self.statics.iter().filter(|uid| !pods.contains_key(*uid)).cloned().collect();
+                for uid in gone {
+                    self.statics.remove(&uid);
+                    self.gone(&uid);
+                }
+                for (uid, pod) in pods {
+                    self.statics.insert(uid);
+                    self.set(pod);
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, pod: Arc<Pod>) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if let Some(worker) = self.workers.get(&uid) {
+            if worker.borrow().gone {
+                self.again.insert(uid, pod);
+            } else {
+                worker.send_replace(Desired { pod, gone: false });
+            }
+            return;
+        }
+        let (sender, receiver) = watch::channel(Desired { pod, gone: false });
+        let worker = Worker::new(self.parts.clone(), receiver, Arc::new(Notify::new()), self.statics.contains(&uid));
+        self.workers.insert(uid.clone(), sender);
+        self.tasks.spawn(async move {
+            worker.run().await;
+            uid
+        });
+    }
+
+    fn gone(&mut self, uid: &str) {
+        self.again.remove(uid);
+        if let Some(worker) = self.workers.get(uid) {
+            worker.send_modify(|desired| desired.gone = true);
+        }
+    }
+
+    fn ended(&mut self, uid: &str) {
+        self.workers.remove(uid);
+        if let Some(pod) = self.again.remove(uid) {
+            self.set(pod);
+        }
+    }
+
+    /// Once it is known which pods there are, what is left of others is removed.
+    fn sweep(&mut self) {
+        if !self.listed || std::mem::replace(&mut self.swept, true) {
+            return;
+        }
+        let wanted: HashSet<String> = self.workers.keys().cloned().collect();
+        let parts = self.parts.clone();
+        tokio::spawn(async move {
+            let orphans = match orphans::find(&parts, &wanted).await {
+                Ok(orphans) => orphans,
+                Err(error) => return tracing::warn!("cannot look for pods that are gone: {error}"),
+            };
+            for uid in orphans {
+                // One that came since is not an orphan.
+                if parts.context.pods.by_uid(&uid).is_some() {
+                    continue;
+                }
+                if let Err(error) = orphans::remove(&parts, &uid).await {
+                    tracing::warn!(uid, "cannot remove what is left of a pod: {error:#}");
+                }
+            }
+        });
+    }
+}

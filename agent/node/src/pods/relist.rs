@@ -1,0 +1,136 @@
+//! Owns what wakes the pods' workers when something happened in containerd: its events, and a look at
+//! everything now and then, for an event that got lost.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use containerd_client::services::v1::SubscribeRequest;
+use containerd_client::services::v1::events_client::EventsClient;
+use tokio::sync::Notify;
+
+use crate::context::Context;
+use crate::cri::{CriError, labels};
+
+/// containerd's namespace of all that the CRI makes.
+const NAMESPACE: &str = "k8s.io";
+/// Between two looks at everything.
+const RELIST: Duration = Duration::from_secs(20);
+/// Between two attempts to reach containerd.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Which pod a container or sandbox belongs to, as far as is known.
+#[derive(Debug, Default)]
+pub struct Owners(Mutex<HashMap<String, String>>);
+
+impl Owners {
+    /// A container or sandbox belongs to the pod of `uid`.
+    pub fn add(&self, id: &str, uid: &str) {
+        self.lock().insert(id.to_owned(), uid.to_owned());
+    }
+
+    /// Forgets all of a pod.
+    pub fn remove(&self, uid: &str) {
+        self.lock().retain(|_, owner| owner != uid);
+    }
+
+    fn get(&self, id: &str) -> Option<String> {
+        self.lock().get(id).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes workers until the program ends.
+pub async fn run(context: Arc<Context>, owners: Arc<Owners>) {
+    let lost = Notify::new();
+    tokio::join!(follow(&context, &owners, &lost), relist(&context, &owners, &lost));
+}
+
+/// Follows containerd's own events: containerd 1.6 has none in the CRI.
+async fn follow(context: &Context, owners: &Owners, lost: &Notify) {
+    loop {
+        if let Err(error) = subscribe(context, owners, lost).await {
+            tracing::debug!("containerd's events ended: {error}");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn subscribe(
+    context: &Context,
+    owners: &Owners,
+    lost: &Notify,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let channel = containerd_client::connect(&context.settings.containerd).await?;
+    let topics = ["/tasks/exit", "/tasks/oom"].map(|topic| format!("topic==\"{topic}\",namespace=={NAMESPACE}"));
+    let mut events =
+        EventsClient::new(channel).subscribe(SubscribeRequest { filters: topics.to_vec() }).await?.into_inner();
+    // What happened before is seen by looking.
+    lost.notify_one();
+    while let Some(envelope) = events.message().await? {
+        let Some(event) = envelope.event else { continue };
+        // Exits of exec'd processes have the container's id too, and another of their own.
+        let Some((container, process)) = ids(&event) else { continue };
+        if process.is_some_and(|process| process != container) {
+            continue;
+        }
+        if let Some(uid) = owners.get(&container) {
+            context.pods.wake(&uid);
+        }
+    }
+    Ok(())
+}
+
+fn ids(event: &prost_types::Any) -> Option<(String, Option<String>)> {
+    use containerd_client::events::{TaskExit, TaskOom};
+    use prost::Message;
+    match event.type_url.rsplit('.').next()? {
+        "TaskExit" => TaskExit::decode(&*event.value).ok().map(|exit| (exit.container_id, Some(exit.id))),
+        "TaskOOM" => TaskOom::decode(&*event.value).ok().map(|oom| (oom.container_id, None)),
+        _ => None,
+    }
+}
+
+/// Looks at everything now and then, and wakes the workers of pods that changed.
+async fn relist(context: &Context, owners: &Owners, lost: &Notify) {
+    let mut before: HashMap<String, Vec<(String, i32)>> = HashMap::new();
+    loop {
+        match all(context, owners).await {
+            Ok(now) => {
+                for (uid, state) in &now {
+                    if before.get(uid) != Some(state) {
+                        context.pods.wake(uid);
+                    }
+                }
+                for uid in before.keys().filter(|uid| !now.contains_key(*uid)) {
+                    context.pods.wake(uid);
+                }
+                before = now;
+            }
+            Err(error) => tracing::warn!("cannot look at the containers: {error}"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RELIST) => {}
+            () = lost.notified() => {}
+        }
+    }
+}
+
+/// Of each pod what there is and how it is, in a form that can be compared.
+async fn all(context: &Context, owners: &Owners) -> Result<HashMap<String, Vec<(String, i32)>>, CriError> {
+    let (sandboxes, containers) = tokio::try_join!(context.cri.sandboxes(None), context.cri.containers(None))?;
+    let sandboxes = sandboxes.into_iter().map(|sandbox| (sandbox.labels, sandbox.id, sandbox.state));
+    let containers = containers.into_iter().map(|container| (container.labels, container.id, container.state + 16));
+    let mut pods: HashMap<String, Vec<(String, i32)>> = HashMap::new();
+    for (mut labels, id, state) in sandboxes.chain(containers) {
+        if let Some(uid) = labels.remove(labels::POD_UID) {
+            owners.add(&id, &uid);
+            pods.entry(uid).or_default().push((id, state));
+        }
+    }
+    pods.values_mut().for_each(|items| items.sort());
+    Ok(pods)
+}

@@ -1,0 +1,451 @@
+//! Owns [`Worker`], the one owner of a pod: it looks, decides, acts and says how the pod is, again and
+//! again; everything else only wakes it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus, ResourceRequirements};
+use tokio::sync::{Notify, watch};
+
+use super::backoff::Backoff;
+use super::decide::Known;
+use super::manager::Parts;
+use super::observe::{Observed, Observer};
+use super::reporter::Target;
+use super::status::{self, Facts};
+use super::{ContainerKind, ContainerView, PodView, Shape};
+use crate::cri::v1;
+use crate::probes::Findings;
+use crate::spec::{self, Place};
+
+/// What is wanted of a worker.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// It is not in the API, or in its folder, any more.
+    pub gone: bool,
+}
+
+/// Why a pod is ended by this node.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Reason and message of its status.
+    pub why: (String, String),
+    /// Seconds.
+    pub grace: i64,
+}
+
+/// What runs beside the worker's own task.
+#[derive(Debug, Default)]
+pub struct Background {
+    /// Containers whose `postStart` hook has not ended.
+    pub starting: Vec<String>,
+    /// Containers being stopped, and the seconds they were given.
+    pub stopping: HashMap<String, i64>,
+    /// Containers that must be started again, and why.
+    pub replace: HashMap<String, String>,
+    /// The node ends the pod.
+    pub end: Option<End>,
+}
+
+/// What is remembered between two looks.
+#[derive(Default)]
+pub struct Memory {
+    /// Waits of containers that end again and again.
+    pub backoff: Backoff,
+    /// Why containers wait, by name.
+    pub waiting: BTreeMap<String, (String, String)>,
+    /// When something is tried again that failed, by container; the sandbox has no name.
+    pub retries: HashMap<String, Instant>,
+    /// The limits of running containers, by id.
+    pub applied: HashMap<String, ResourceRequirements>,
+    /// Conditions about a resize.
+    pub resize: Vec<(&'static str, &'static str, String)>,
+    /// Termination messages by container id.
+    pub messages: HashMap<String, String>,
+    /// What the sandbox in use was made with, and its number.
+    pub config: Option<(u32, v1::PodSandboxConfig)>,
+    /// Volumes are made, and were last looked at.
+    pub volumes: Option<Instant>,
+    /// When the end began.
+    pub ending: Option<Instant>,
+    /// All of a pod that is over is taken down.
+    pub cleared: bool,
+}
+
+/// What a look came to.
+pub enum Next {
+    /// Something was done: look again.
+    Again,
+    /// Nothing to do before that, if nothing else happens.
+    After(Option<Duration>),
+    /// All of the pod is gone.
+    Done,
+}
+
+/// The one owner of a pod.
+pub struct Worker {
+    pub(super) parts: Arc<Parts>,
+    pub(super) uid: String,
+    pub(super) desired: watch::Receiver<Desired>,
+    pub(super) wake: Arc<Notify>,
+    /// The node ends the pod.
+    ended: Arc<Notify>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) gone: bool,
+    pub(super) shape: Shape,
+    pub(super) observer: Observer,
+    pub(super) background: Arc<Mutex<Background>>,
+    pub(super) memory: Memory,
+    /// What was last said.
+    pub(super) status: PodStatus,
+    /// The node itself failed the pod: reason and message.
+    pub(super) failed: Option<(String, String)>,
+    /// A pod of a file.
+    pub(super) is_static: bool,
+}
+
+impl Worker {
+    /// A worker for the pod in `desired`.
+    pub fn new(parts: Arc<Parts>, mut desired: watch::Receiver<Desired>, wake: Arc<Notify>, is_static: bool) -> Self {
+        let Desired { pod, gone } = desired.borrow_and_update().clone();
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let host_network = pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
+        let status = pod.status.clone().unwrap_or_default();
+        if !is_static {
+            parts.reporter.known(&uid, &status);
+        }
+        Self {
+            observer: Observer::new(parts.context.cri.clone(), &uid, host_network),
+            shape: Shape::of(&pod),
+            background: Arc::default(),
+            memory: Memory::default(),
+            failed: None,
+            is_static,
+            parts,
+            uid,
+            desired,
+            wake,
+            ended: Arc::default(),
+            pod,
+            gone,
+            status,
+        }
+    }
+
+    /// Works until all of the pod is gone.
+    pub async fn run(mut self) {
+        self.enter();
+        self.admit();
+        loop {
+            let ending = self.ending();
+            let mut wanted = self.desired.clone();
+            let (background, ended) = (self.background.clone(), self.ended.clone());
+            let next = tokio::select! {
+                next = self.look() => next,
+                // What comes up is dropped when the pod shall go; what was made of it is found by looking.
+                () = goes(&mut wanted, &background, &ended), if !ending => Next::Again,
+            };
+            match next {
+                Next::Again => {}
+                Next::After(limit) => self.sleep(limit).await,
+                Next::Done => break,
+            }
+            self.take();
+        }
+        self.leave();
+    }
+
+    fn enter(&self) {
+        let (wake, background) = (self.wake.clone(), self.background.clone());
+        let (notify, ended) = (self.wake.clone(), self.ended.clone());
+        let end = move |reason: String, message: String, grace: i64| {
+            lock(&background).end.get_or_insert(End { why: (reason, message), grace });
+            ended.notify_one();
+            notify.notify_one();
+        };
+        let view = self.view(&Observed::default());
+        self.parts.context.pods.insert(view, Box::new(move || wake.notify_one()), Box::new(end));
+    }
+
+    fn leave(&self) {
+        self.parts.probes.remove(&self.uid);
+        self.parts.owners.remove(&self.uid);
+        self.parts.reporter.forget(&self.uid);
+        self.parts.context.pods.remove(&self.uid);
+    }
+
+    /// Refuses a pod that this node cannot run; one that was taken before is not asked again.
+    fn admit(&mut self) {
+        if self.status.start_time.is_some() || self.over() || self.gone || self.is_static {
+            return;
+        }
+        if let Err(refusal) = spec::admit(&self.parts.context, &self.pod) {
+            let message = format!("Pod was rejected: {}", refusal.message);
+            self.parts.context.events.pod(
+                &self.pod,
+                None,
+                crate::events::Kind::Warning,
+                refusal.reason,
+                message.clone(),
+            );
+            self.failed = Some((refusal.reason.to_owned(), message));
+        }
+    }
+
+    async fn sleep(&mut self, limit: Option<Duration>) {
+        let limit = limit.unwrap_or(Duration::from_secs(24 * 3600));
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(limit) => {}
+            // A closed channel means that the program ends.
+            _ = self.desired.changed() => {}
+        }
+    }
+
+    /// Takes what is wanted now.
+    fn take(&mut self) {
+        let Desired { pod, gone } = self.desired.borrow_and_update().clone();
+        self.gone = gone;
+        if !Arc::ptr_eq(&pod, &self.pod) {
+            let before = (&self.pod.metadata.generation, &self.pod.spec);
+            if before != (&pod.metadata.generation, &pod.spec) {
+                self.shape = Shape::of(&pod);
+            }
+            self.pod = pod;
+        }
+    }
+
+    /// Whether the pod's phase is one that it never leaves.
+    pub(super) fn over(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// Whether the pod shall go: deleted, gone, or ended by this node.
+    pub(super) fn ending(&self) -> bool {
+        self.gone
+            || self.pod.metadata.deletion_timestamp.is_some()
+            || self.failed.is_some()
+            || self.over()
+            || self.background().end.is_some()
+    }
+
+    async fn look(&mut self) -> Next {
+        let observed = match self.observer.observe().await {
+            Ok(observed) => observed,
+            Err(error) => {
+                tracing::debug!(uid = self.uid, "cannot look at the pod: {error}");
+                return Next::After(Some(Duration::from_secs(1)));
+            }
+        };
+        let findings = self.learn(&observed).await;
+        let end = self.background().end.clone();
+        if let (None, Some(end)) = (&self.failed, end) {
+            self.failed = Some(end.why);
+        }
+        self.late();
+        if self.ending() {
+            return self.end(&observed, &findings).await;
+        }
+        self.advance(&observed, findings).await
+    }
+
+    /// Fails a pod whose `activeDeadlineSeconds` have passed.
+    fn late(&mut self) {
+        if !self.ending() && self.deadline().is_some_and(|left| left.is_zero()) {
+            let message = "Pod was active on the node longer than the specified deadline".to_owned();
+            let events = &self.parts.context.events;
+            events.pod(&self.pod, None, crate::events::Kind::Normal, "DeadlineExceeded", message.clone());
+            self.failed = Some(("DeadlineExceeded".to_owned(), message));
+        }
+    }
+
+    /// What is left of `activeDeadlineSeconds`.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let seconds = self.pod.spec.as_ref()?.active_deadline_seconds?;
+        let end = self.status.start_time.as_ref()?.0.as_second() + seconds;
+        Some(Duration::from_secs(u64::try_from(end - Timestamp::now().as_second()).unwrap_or_default()))
+    }
+
+    /// Takes in what was seen; gives what probes say, by container id.
+    async fn learn(&mut self, observed: &Observed) -> HashMap<String, Findings> {
+        for id in observed.containers.iter().map(|seen| &seen.id) {
+            self.parts.owners.add(id, &self.uid);
+        }
+        for id in observed.sandboxes.iter().map(|sandbox| &sandbox.id) {
+            self.parts.owners.add(id, &self.uid);
+        }
+        {
+            let mut background = self.background();
+            let running = |id: &String| observed.containers.iter().any(|seen| seen.id == *id && seen.running());
+            background.stopping.retain(|id, _| running(id));
+            background.replace.retain(|id, _| running(id));
+        }
+        let known = |id: &String| observed.containers.iter().any(|seen| seen.id == *id);
+        self.memory.messages.retain(|id, _| known(id));
+        self.memory.applied.retain(|id, _| known(id));
+        for seen in &observed.containers {
+            let Some(member) = self.shape.get(&seen.name) else { continue };
+            if seen.exited() && !self.memory.messages.contains_key(&seen.id) {
+                let code = seen.status.exit_code;
+                let log = std::path::Path::new(&seen.status.log_path);
+                let message =
+                    self.parts.volumes.termination_message(&self.uid, &member.spec, seen.attempt, code, log).await;
+                self.memory.messages.insert(seen.id.clone(), message.unwrap_or_default());
+            }
+            if seen.running() && !self.memory.applied.contains_key(&seen.id) {
+                let resources = self.resources_before(&seen.id).or_else(|| member.spec.resources.clone());
+                self.memory.applied.insert(seen.id.clone(), resources.unwrap_or_default());
+            }
+        }
+        let view = self.view(observed);
+        self.parts.probes.update(&view);
+        self.parts.context.pods.update(view);
+        let running = observed.containers.iter().filter(|seen| seen.running());
+        running.map(|seen| (seen.id.clone(), self.findings(&seen.name, &seen.id))).collect()
+    }
+
+    fn findings(&self, name: &str, id: &str) -> Findings {
+        match self.shape.get(name).map(|member| member.kind) {
+            Some(ContainerKind::App | ContainerKind::Sidecar) => self.parts.probes.findings(&self.uid, name, id),
+            _ => Findings { started: true, ..Findings::default() },
+        }
+    }
+
+    /// The limits that a container has as its status said before this daemon started.
+    fn resources_before(&self, id: &str) -> Option<ResourceRequirements> {
+        let statuses = self.status.container_statuses.iter().chain(&self.status.init_container_statuses).flatten();
+        let id = format!("containerd://{id}");
+        statuses.filter(|status| status.container_id.as_ref() == Some(&id)).find_map(|status| status.resources.clone())
+    }
+
+    /// Says how the pod is: to everyone on this node, and to the API.
+    pub(super) fn publish(&mut self, observed: &Observed, findings: &HashMap<String, Findings>) {
+        let starting = self.background().starting.clone();
+        let host_ips = self.host_ips();
+        let facts = Facts {
+            pod: &self.pod,
+            shape: &self.shape,
+            observed,
+            before: &self.status,
+            findings,
+            starting: &starting,
+            waiting: &self.memory.waiting,
+            messages: &self.memory.messages,
+            applied: &self.memory.applied,
+            resize: &self.memory.resize,
+            host_ips: &host_ips,
+            qos: spec::qos(&self.pod).name(),
+            terminal: self.ending(),
+            failed: self.failed.as_ref(),
+            now: Timestamp::now(),
+        };
+        let mut status = status::status(&facts);
+        // What ends is not over before its last container has ended.
+        if observed.alive() && self.ending() && !self.over() {
+            status.phase = self.status.phase.clone().or(status.phase);
+        }
+        self.status = status;
+        self.report();
+        self.parts.context.pods.update(self.view(observed));
+    }
+
+    /// Has the API told what was last said.
+    pub(super) fn report(&self) {
+        let target = match self.is_static {
+            false => Some(Target::of(&self.pod)),
+            true => self.parts.mirrors.of(&self.uid),
+        };
+        if let Some(target) = target {
+            self.parts.reporter.report(&self.uid, target, &self.status);
+        }
+    }
+
+    pub(super) fn host_ips(&self) -> Vec<String> {
+        self.parts.context.settings.addresses.iter().map(ToString::to_string).collect()
+    }
+
+    /// Where the pod's containers are, for their environment.
+    pub(super) fn place(&self, observed: &Observed) -> Place {
+        let host_ips = self.host_ips();
+        let host_network = self.pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
+        let sandbox = || observed.sandbox().map(|sandbox| sandbox.ips.clone()).unwrap_or_default();
+        Place { pod_ips: if host_network { host_ips.clone() } else { sandbox() }, host_ips }
+    }
+
+    pub(super) fn view(&self, observed: &Observed) -> PodView {
+        let containers = self.shape.all().filter_map(|member| {
+            let seen = observed.latest(&member.spec.name)?;
+            Some(ContainerView {
+                name: seen.name.clone(),
+                kind: member.kind,
+                id: seen.id.clone(),
+                state: seen.state,
+                started_at: seen.status.started_at,
+                restarts: seen.attempt,
+                log: seen.status.log_path.clone().into(),
+            })
+        });
+        PodView {
+            containers: containers.collect(),
+            pod: self.pod.clone(),
+            status: self.status.clone(),
+            sandbox: observed.sandbox().map(|sandbox| sandbox.id.clone()),
+            ips: self.place(observed).pod_ips,
+            terminating: self.ending(),
+        }
+    }
+
+    /// What is remembered, as deciding wants it.
+    pub(super) fn known(&self, observed: &Observed, findings: HashMap<String, Findings>) -> Known {
+        let background = self.background();
+        let now = Timestamp::now().as_second();
+        let waits = observed.containers.iter().filter(|seen| seen.exited()).filter_map(|seen| {
+            let finished = seen.status.finished_at / 1_000_000_000;
+            Some((seen.name.clone(), self.memory.backoff.wait(&seen.name, finished, now)?))
+        });
+        let retries = self.memory.retries.iter().filter_map(|(name, at)| {
+            let left = at.saturating_duration_since(Instant::now());
+            (!left.is_zero()).then(|| (name.clone(), i64::try_from(left.as_secs()).unwrap_or_default() + 1))
+        });
+        Known {
+            findings,
+            starting: background.starting.clone(),
+            stopping: background.stopping.keys().cloned().collect(),
+            replace: background.replace.clone(),
+            waits: waits.collect(),
+            retries: retries.collect(),
+        }
+    }
+
+    pub(super) fn background(&self) -> MutexGuard<'_, Background> {
+        lock(&self.background)
+    }
+}
+
+/// What runs in the background, whoever holds it.
+pub(super) fn lock(background: &Mutex<Background>) -> MutexGuard<'_, Background> {
+    background.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns when the pod shall go.
+async fn goes(wanted: &mut watch::Receiver<Desired>, background: &Mutex<Background>, ended: &Notify) {
+    loop {
+        let goes = {
+            let desired = wanted.borrow_and_update();
+            desired.gone || desired.pod.metadata.deletion_timestamp.is_some()
+        };
+        if goes || lock(background).end.is_some() {
+            return;
+        }
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+            () = ended.notified() => {}
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Owns starting and stopping the node's daemon through systemd's own D-Bus interface.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use zbus::{ObjectPath, OwnedObjectPath};
+
+use crate::api::client::connect;
+
+/// How long a start or stop may take.
+const JOB: Duration = Duration::from_secs(120);
+
+/// A change of links that enabling a unit made: kind, path, target.
+type Change = (String, String, String);
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait Manager {
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn reload(&self) -> zbus::Result<()>;
+    fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    #[zbus(signal)]
+    fn job_removed(&self, id: u32, job: ObjectPath<'_>, unit: &str, result: &str) -> zbus::Result<()>;
+}
+
+/// systemd.
+pub struct Systemd(ManagerProxy<'static>);
+
+impl Systemd {
+    /// Connects.
+    pub async fn connect(bus: Option<&str>) -> anyhow::Result<Self> {
+        let why = "cannot talk to systemd over D-Bus; does this host run systemd?";
+        let connection = connect(bus).await.context(why)?;
+        let manager = ManagerProxy::new(&connection).await.context(why)?;
+        manager.subscribe().await.context(why)?;
+        Ok(Self(manager))
+    }
+
+    /// Has a unit started now, anew if it runs, and at every boot.
+    pub async fn enable_now(&self, unit: &str) -> anyhow::Result<()> {
+        self.0.enable_unit_files(&[unit], false, false).await.with_context(|| format!("cannot enable {unit}"))?;
+        self.0.reload().await.context("systemd cannot read its units again")?;
+        let jobs = self.0.receive_job_removed().await?;
+        let job = self.0.restart_unit(unit, "replace").await.with_context(|| format!("cannot start {unit}"))?;
+        finished(jobs, &job, unit).await
+    }
+
+    /// Stops a unit; one that is not there is stopped.
+    pub async fn stop(&self, unit: &str) -> anyhow::Result<()> {
+        let jobs = self.0.receive_job_removed().await?;
+        match self.0.stop_unit(unit, "replace").await {
+            Ok(job) => finished(jobs, &job, unit).await,
+            Err(zbus::Error::MethodError(name, ..)) if name.as_str().ends_with(".NoSuchUnit") => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot stop {unit}")),
+        }
+    }
+}
+
+/// Waits for a job's end.
+async fn finished(mut jobs: JobRemovedStream, job: &OwnedObjectPath, unit: &str) -> anyhow::Result<()> {
+    let result = async {
+        while let Some(signal) = jobs.next().await {
+            let args = signal.args()?;
+            if args.job.as_str() == job.as_str() {
+                return Ok(args.result.to_string());
+            }
+        }
+        bail!("systemd went away")
+    };
+    let result = tokio::time::timeout(JOB, result).await;
+    match result.with_context(|| format!("systemd does not get {unit} done"))??.as_str() {
+        "done" | "skipped" => Ok(()),
+        other => bail!("{unit}: {other}; `journalctl -u {unit}` shows why"),
+    }
+}
