@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1;
 use kube::Api;
 use kube::runtime::watcher;
 use tokio::sync::watch;
@@ -34,7 +33,7 @@ use self::state::State;
 use super::family::Family;
 use super::nft::{self, NftError};
 use super::sysctl;
-use super::watch::changes;
+use super::watch::{changes, key};
 use crate::context::Context;
 use crate::events::Kind;
 
@@ -57,11 +56,11 @@ pub(super) async fn keep(context: Arc<Context>, mut own_pods: watch::Receiver<Ve
         return remove().await;
     }
     let node = context.settings.name.clone();
-    let config = || watcher::Config::default().labels(OURS);
-    let services: Api<v1::Service> = Api::all(context.client.clone());
+    let config = watcher::Config::default().labels(OURS);
     let slices: Api<RawSlice> = Api::all(context.client.clone());
-    let mut services = pin!(changes(services, config(), "services", |service| service::reduce(&service)));
-    let mut slices = pin!(changes(slices, config(), "endpointslices", |raw| slice::reduce(raw, &node)));
+    let mut slices = pin!(changes(slices, config, "endpointslices", |raw| slice::reduce(raw, &node)));
+    let mut services = context.objects.services_changed();
+    services.mark_changed();
     let mut own = context.node.subscribe();
     sysctl::connections();
     let mut keeper = Keeper::new(context);
@@ -74,7 +73,7 @@ pub(super) async fn keep(context: Arc<Context>, mut own_pods: watch::Receiver<Ve
         tokio::select! {
             // What is there already is taken in before anything is written.
             biased;
-            Some(change) = services.next() => keeper.state.service(change),
+            Ok(()) = services.changed() => keeper.services().await,
             Some(change) = slices.next() => keeper.state.slice(change),
             Ok(()) = own.changed() => keeper.place(&networks),
             Ok(()) = own_pods.changed() => {
@@ -140,6 +139,16 @@ impl Keeper {
             addresses: self.context.settings.addresses.clone(),
         };
         self.all |= self.state.here(here);
+    }
+
+    /// Takes all Services as they are now.
+    async fn services(&mut self) {
+        if !self.context.objects.services_known() {
+            return;
+        }
+        let services = self.context.objects.services().await;
+        let kept = services.iter().filter_map(|service| Some((key(&**service), service::reduce(service)?)));
+        self.state.services(kept.collect());
     }
 
     /// When there is something to do.
