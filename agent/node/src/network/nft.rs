@@ -57,6 +57,12 @@ pub(super) async fn existing(family: Family, table: &str) -> Result<Option<Exist
     parse(&output.stdout).map(Some).map_err(NftError::Listing)
 }
 
+/// Whether a chain is there, and so its table.
+pub(super) async fn is_there(family: Family, table: &str, chain: &str) -> Result<bool, NftError> {
+    let output = nft(&["-t", "list", "chain", &family.to_string(), table, chain], "").await?;
+    Ok(output.status.success())
+}
+
 /// Removes a table, if there is one of this name.
 pub(super) async fn remove_table(family: Family, table: &str) -> Result<(), NftError> {
     run(&format!("add table {family} {table}\ndelete table {family} {table}\n")).await

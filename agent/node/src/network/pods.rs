@@ -165,8 +165,8 @@ impl PodNetwork {
     async fn check(&mut self) {
         for family in Family::ALL {
             let ours = self.own.iter().any(|net| Family::of_net(net) == family);
-            let there = nft::existing(family, masquerade::TABLE);
-            if ours && !self.rules.is_empty() && !matches!(there.await, Ok(Some(_))) {
+            let there = nft::is_there(family, masquerade::TABLE, "postrouting");
+            if ours && !self.rules.is_empty() && !there.await.unwrap_or(true) {
                 tracing::warn!("somebody removed the table of pods, it is written again");
                 self.rules.clear();
             }

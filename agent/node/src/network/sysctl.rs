@@ -18,6 +18,25 @@ pub(super) fn forward(v4: bool, v6: bool, uplink: Option<&str>) {
     }
 }
 
+/// How connections of Services are remembered, as kube-proxy has it: half-closed ones of a client that
+/// takes its time for an hour, idle ones for a day, and enough of them.
+pub(super) fn connections() {
+    const MOST: u32 = 131_072;
+    let all = "net/netfilter/nf_conntrack_max";
+    let few = get(all).and_then(|most| most.parse().ok()).is_some_and(|most: u32| most < MOST);
+    let most = MOST.to_string();
+    let timeouts = [
+        ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+        ("net/netfilter/nf_conntrack_tcp_timeout_established", "86400"),
+    ];
+    for (name, value) in timeouts.into_iter().chain(few.then_some((all, most.as_str()))) {
+        // In a network namespace some are not to be changed, and all works without.
+        if let Err(error) = fs::write(path(name), value) {
+            tracing::debug!(%error, "cannot set {name} to {value}");
+        }
+    }
+}
+
 fn path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name)
 }

@@ -20,7 +20,7 @@ const CHAINS: [(&str, &str); 10] = [
     ("forward", "type filter hook forward priority 0;"),
     ("output-filter", "type filter hook output priority 0;"),
     ("dispatch", ""),
-    ("reject", ""),
+    ("refuse", ""),
 ];
 
 /// A table that is there is taken over: what is fixed is written anew, chains of Services are emptied,
@@ -101,10 +101,10 @@ fn fixed(family: Family, here: &Here) -> Vec<(&'static str, String)> {
     for chain in ["forward", "output-filter"] {
         rules.push((chain, format!("ct state new {at} vmap @refused")));
         // Whatever still goes to a Service's address found no port of it.
-        rules.push((chain, format!("ct state new {family} daddr @cluster-ips goto reject")));
+        rules.push((chain, format!("ct state new {family} daddr @cluster-ips goto refuse")));
     }
-    rules.push(("reject", "meta l4proto tcp reject with tcp reset".to_owned()));
-    rules.push(("reject", "reject".to_owned()));
+    rules.push(("refuse", "meta l4proto tcp reject with tcp reset".to_owned()));
+    rules.push(("refuse", "reject".to_owned()));
     rules
 }
 

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1;
 use kube::Api;
 use kube::runtime::watcher;
 use tokio::sync::watch;
@@ -33,7 +32,8 @@ use self::slice::RawSlice;
 use self::state::State;
 use super::family::Family;
 use super::nft::{self, NftError};
-use super::watch::changes;
+use super::sysctl;
+use super::watch::{changes, key};
 use crate::context::Context;
 use crate::events::Kind;
 
@@ -56,12 +56,13 @@ pub(super) async fn keep(context: Arc<Context>, mut own_pods: watch::Receiver<Ve
         return remove().await;
     }
     let node = context.settings.name.clone();
-    let config = || watcher::Config::default().labels(OURS);
-    let services: Api<v1::Service> = Api::all(context.client.clone());
+    let config = watcher::Config::default().labels(OURS);
     let slices: Api<RawSlice> = Api::all(context.client.clone());
-    let mut services = pin!(changes(services, config(), "services", |service| service::reduce(&service)));
-    let mut slices = pin!(changes(slices, config(), "endpointslices", |raw| slice::reduce(raw, &node)));
+    let mut slices = pin!(changes(slices, config, "endpointslices", |raw| slice::reduce(raw, &node)));
+    let mut services = context.objects.services_changed();
+    services.mark_changed();
     let mut own = context.node.subscribe();
+    sysctl::connections();
     let mut keeper = Keeper::new(context);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,7 +73,7 @@ pub(super) async fn keep(context: Arc<Context>, mut own_pods: watch::Receiver<Ve
         tokio::select! {
             // What is there already is taken in before anything is written.
             biased;
-            Some(change) = services.next() => keeper.state.service(change),
+            Ok(()) = services.changed() => keeper.services().await,
             Some(change) = slices.next() => keeper.state.slice(change),
             Ok(()) = own.changed() => keeper.place(&networks),
             Ok(()) = own_pods.changed() => {
@@ -138,6 +139,16 @@ impl Keeper {
             addresses: self.context.settings.addresses.clone(),
         };
         self.all |= self.state.here(here);
+    }
+
+    /// Takes all Services as they are now.
+    async fn services(&mut self) {
+        if !self.context.objects.services_known() {
+            return;
+        }
+        let services = self.context.objects.services().await;
+        let kept = services.iter().filter_map(|service| Some((key(&**service), service::reduce(service)?)));
+        self.state.services(kept.collect());
     }
 
     /// When there is something to do.
@@ -219,7 +230,7 @@ impl Keeper {
         self.looks += 1;
         if self.looks.is_multiple_of(CHECK) && !self.aside && !self.all && self.state.is_known() {
             for family in self.state.families() {
-                if !matches!(nft::existing(family, base::TABLE).await, Ok(Some(_))) {
+                if !nft::is_there(family, base::TABLE, "refuse").await.unwrap_or(true) {
                     tracing::warn!("somebody removed the table of Services, it is written again");
                     self.all = true;
                 }

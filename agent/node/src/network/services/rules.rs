@@ -298,7 +298,7 @@ fn target(local_only: bool, cluster: &[SocketAddr], local: &[SocketAddr]) -> Opt
 
 /// A client is told that there is nobody; but where another node has somebody, it is not told that.
 fn refusal(anywhere: bool) -> &'static str {
-    if anywhere { "drop" } else { "goto reject" }
+    if anywhere { "drop" } else { "goto refuse" }
 }
 
 /// Networks within others are no elements of their own beside them.

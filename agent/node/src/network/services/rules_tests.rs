@@ -58,7 +58,7 @@ fn endpoints_are_chosen_by_chance() {
 fn a_service_without_endpoints_is_refused() {
     let rules = made(json!({"externalIPs": ["198.51.100.1"]}), &[]);
     assert!(rules.chains.is_empty());
-    let refused = |collection, key| element(&rules, collection, key).as_deref() == Some("goto reject");
+    let refused = |collection, key| element(&rules, collection, key).as_deref() == Some("goto refuse");
     assert!(refused(Collection::Refused, "10.96.0.9 . tcp . 80"));
     assert!(refused(Collection::Refused, "198.51.100.1 . tcp . 80"));
     assert!(refused(Collection::RefusedNodePorts, "tcp . 30080"));

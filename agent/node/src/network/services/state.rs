@@ -50,26 +50,13 @@ impl State {
         }
     }
 
-    /// Takes a change of a Service.
-    pub fn service(&mut self, change: Change<Service>) {
-        match change {
-            Change::Put(key, service) => {
-                if self.services.get(&key) != Some(&service) {
-                    self.services.insert(key.clone(), service);
-                    self.dirty.insert(key);
-                }
-            }
-            Change::Gone(key) => {
-                if self.services.remove(&key).is_some() {
-                    self.dirty.insert(key);
-                }
-            }
-            Change::Listed(all) => {
-                let gone: Vec<_> = self.services.keys().filter(|key| !all.contains(*key)).cloned().collect();
-                gone.into_iter().for_each(|key| self.service(Change::Gone(key)));
-                self.listed.0 = true;
-            }
-        }
+    /// Takes all Services as they are now.
+    pub fn services(&mut self, all: BTreeMap<String, Service>) {
+        let gone = self.services.keys().filter(|key| !all.contains_key(*key));
+        let other = all.iter().filter(|(key, service)| self.services.get(*key) != Some(service));
+        self.dirty.extend(gone.chain(other.map(|(key, _)| key)).cloned());
+        self.services = all;
+        self.listed.0 = true;
     }
 
     /// Takes a change of a slice.
@@ -225,18 +212,19 @@ mod tests {
     use super::super::slice::tests::slice;
     use super::*;
 
-    fn put(spec: serde_json::Value) -> Change<Service> {
+    fn one(spec: &serde_json::Value) -> BTreeMap<String, Service> {
         let object = json!({"metadata": {"name": "web", "namespace": "d"}, "spec": spec});
-        Change::Put("d/web".into(), service::reduce(&serde_json::from_value(object).unwrap()).unwrap())
+        let service = service::reduce(&serde_json::from_value(object).unwrap()).unwrap();
+        BTreeMap::from([("d/web".to_owned(), service)])
     }
 
     fn known() -> State {
         let mut state = State::new();
-        state
-            .service(put(json!({"clusterIP": "10.96.0.9", "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]})));
+        state.services(one(
+            &json!({"clusterIP": "10.96.0.9", "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]}),
+        ));
         state.slice(Change::Put("d/web-1".into(), slice(json!([{"addresses": ["10.0.0.1"]}]))));
         assert!(!state.is_known());
-        state.service(Change::Listed(["d/web".to_owned()].into()));
         state.slice(Change::Listed(["d/web-1".to_owned()].into()));
         assert!(state.is_known());
         state
@@ -253,10 +241,10 @@ mod tests {
         assert_eq!(state.families().collect::<Vec<_>>(), [Family::V4]);
         assert_eq!(state.written().len(), 1);
         let ports = json!([{"name": "dns", "port": 53, "protocol": "UDP"}]);
-        state.service(put(json!({"clusterIPs": ["10.96.0.9", "fd00::9"], "ports": ports})));
+        state.services(one(&json!({"clusterIPs": ["10.96.0.9", "fd00::9"], "ports": ports})));
         let script = state.update();
         assert!(script.starts_with("add table ip6 keelson-services\ndelete table"));
-        assert!(script.contains("add element ip6 keelson-services refused { fd00::9 . udp . 53 : goto reject }"));
+        assert!(script.contains("add element ip6 keelson-services refused { fd00::9 . udp . 53 : goto refuse }"));
     }
 
     #[test]
@@ -280,13 +268,13 @@ mod tests {
         state.rebuild(Family::V4, None);
         state.written();
         state.slice(Change::Listed(Default::default()));
-        assert!(state.update().contains("refused { 10.96.0.9 . udp . 53 : goto reject }"));
+        assert!(state.update().contains("refused { 10.96.0.9 . udp . 53 : goto refuse }"));
         state.written();
-        state.service(Change::Listed(Default::default()));
+        state.services(BTreeMap::new());
         assert!(
             state
                 .update()
-                .contains("delete element ip keelson-services refused { 10.96.0.9 . udp . 53 : goto reject }")
+                .contains("delete element ip keelson-services refused { 10.96.0.9 . udp . 53 : goto refuse }")
         );
     }
 
@@ -294,7 +282,7 @@ mod tests {
     fn load_balancers_are_told_of_endpoints_here() {
         let mut state = known();
         let ports = json!([{"name": "http", "port": 80}]);
-        state.service(put(json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9", "ports": ports,
+        state.services(one(&json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9", "ports": ports,
             "externalTrafficPolicy": "Local", "healthCheckNodePort": 31000})));
         assert_eq!(state.health(), [Wanted { port: 31000, service: "d/web".into(), endpoints: 0 }]);
         let here = json!([{"addresses": ["10.0.0.1"], "nodeName": "here"}]);
