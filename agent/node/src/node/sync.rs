@@ -71,9 +71,10 @@ pub async fn run(context: &Context, control: &Control, mut pressure: watch::Rece
     let mut nodes = context.node.subscribe();
     let mut shutting_down = control.shutting_down.subscribe();
     loop {
-        sync.observe(*pressure.borrow_and_update()).await;
+        let short = *pressure.borrow_and_update();
+        sync.observe(short).await;
         nodes.mark_unchanged();
-        let again = sync.step(*pressure.borrow_and_update()).await;
+        let again = sync.step(short).await;
         let next = again.map_or(sync.check, |again| again.min(sync.check));
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
@@ -123,7 +124,8 @@ impl Sync<'_> {
         }
         let health = self.health(pressure);
         self.retry = None;
-        match self.context.node.borrow().clone() {
+        let node = self.context.node.borrow().clone();
+        match node {
             Some(node) => Some(self.write(&node, health).await.unwrap_or(self.heartbeat)),
             None if self.control.leaving() => None,
             None => match ensure(self.context, &self.facts, &self.now(health)).await {
