@@ -1,6 +1,7 @@
 //! Owns the life of the node: it joins, builds the parts, and stops when asked to. Pods run on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,9 @@ use crate::pods::static_pods::{self, Mirrors};
 use crate::pods::{Parts, Registry};
 use crate::report::{self, Stage};
 use crate::{Context, events, eviction, join, logs, network, node, pods, server, supervision};
+
+/// How long the Node is waited for before pods are started.
+const KNOWN: Duration = Duration::from_secs(3);
 
 /// Is a node until asked to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -83,16 +87,18 @@ async fn pods_and_node(context: Arc<Context>, records: mpsc::Receiver<Record>) {
     tokio::join!(beside, pods(context, control.clone(), pressure, pressed.clone()));
 }
 
-/// Runs the pods, once the node is known in the cluster, for what they may have is written there.
+/// Runs the pods. What they may have is written in the Node, which is known soon where there is an API;
+/// static pods do not wait for one.
 async fn pods(
     context: Arc<Context>,
     control: Arc<Control>,
     pressure: watch::Sender<Pressure>,
     pressed: watch::Receiver<Pressure>,
 ) {
-    if let Err(error) = node::register(&context).await {
-        tracing::error!("{:#}", anyhow::Error::from(error));
-    }
+    let mut node = context.node.subscribe();
+    // Without it, pods are let in by what does not depend on it.
+    let _ = tokio::time::timeout(KNOWN, node.wait_for(Option::is_some)).await;
+    drop(node);
     if let Err(error) = context.cgroups.ensure_tree().await {
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }

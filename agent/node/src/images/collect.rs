@@ -86,7 +86,9 @@ impl Images {
         let images = specs.flat_map(|spec| {
             let own = spec.containers.iter().chain(spec.init_containers.iter().flatten());
             let ephemeral = spec.ephemeral_containers.iter().flatten();
+            let volumes = spec.volumes.iter().flatten().filter_map(|volume| volume.image.as_ref());
             own.filter_map(|container| container.image.as_deref())
+                .chain(volumes.filter_map(|image| image.reference.as_deref()))
                 .chain(ephemeral.filter_map(|container| container.image.as_deref()))
         });
         let images = images.chain(self.context.settings.pause_image.as_deref());

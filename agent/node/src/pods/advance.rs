@@ -17,6 +17,7 @@ use crate::events::Kind;
 use crate::hooks;
 use crate::probes::Findings;
 use crate::spec;
+use crate::stats::counters;
 use crate::volumes::Volumes;
 
 /// Seconds until volumes are tried again.
@@ -116,6 +117,7 @@ impl Worker {
         match made {
             Ok((id, config)) => {
                 parts.owners.add(&id, &self.uid);
+                counters::STARTED_PODS.count(&[]);
                 self.memory.config = Some((attempt, config));
                 Next::Again
             }
@@ -346,7 +348,7 @@ impl Worker {
         }
         let interval = self.parts.context.settings.volume_refresh;
         let since = self.memory.volumes.map_or(interval, |at| at.elapsed());
-        if since < interval {
+        if since < interval && !std::mem::take(&mut self.memory.stale) {
             return Some(interval - since);
         }
         let made = self.parts.volumes.prepare(&self.pod, false).await;

@@ -6,7 +6,10 @@ use super::manager::Parts;
 use super::shape::Member;
 use crate::cri::v1;
 use crate::events::Kind;
+use crate::images::ImageError;
 use crate::spec::{self, Place};
+use crate::stats::counters;
+use crate::volumes;
 
 /// Why something is not up: reason and message of the waiting state, and seconds until the next attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +60,15 @@ pub async fn container(parts: &Parts, pod: &Pod, member: &Member, room: &Room<'_
         context.events.pod(pod, Some(&wanted.name), Kind::Warning, "Failed", format!("Error: {message}"));
         Held { reason: reason.to_owned(), message, retry: RETRY }
     };
-    let image = parts.images.ensure(pod, wanted, room.config).await.map_err(|error| Held {
+    let unpulled = |error: ImageError| Held {
         reason: error.reason.to_owned(),
         retry: i64::try_from(error.retry.as_secs()).unwrap_or(RETRY).max(1),
         message: error.message,
-    })?;
+    };
+    let image = parts.images.ensure(pod, wanted, room.config).await.map_err(unpulled)?;
+    for volume in volumes::images_wanted(pod, wanted) {
+        parts.images.ensure(pod, &volume, room.config).await.map_err(unpulled)?;
+    }
     let environment = spec::environment(context, pod, wanted, room.place)
         .await
         .map_err(|error| failed(error.reason, error.message))?;
@@ -90,5 +97,6 @@ pub async fn container(parts: &Parts, pod: &Pod, member: &Member, room: &Room<'_
         .await
         .map_err(|error| failed("RunContainerError", error.to_string()))?;
     context.events.pod(pod, Some(&wanted.name), Kind::Normal, "Started", format!("Container started: {}", wanted.name));
+    counters::STARTED_CONTAINERS.count(&[("container_type", "container")]);
     Ok(id)
 }

@@ -70,6 +70,8 @@ pub struct Memory {
     pub config: Option<(u32, v1::PodSandboxConfig)>,
     /// Volumes are made, and were last looked at.
     pub volumes: Option<Instant>,
+    /// They show something of the pod that changed.
+    pub stale: bool,
     /// When the end began.
     pub ending: Option<Instant>,
     /// All of a pod that is over is taken down.
@@ -230,6 +232,11 @@ impl Worker {
             if before != (&pod.metadata.generation, &pod.spec) {
                 self.shape = Shape::of(&pod);
             }
+            let shown = (&self.pod.metadata.labels, &self.pod.metadata.annotations);
+            if shown != (&pod.metadata.labels, &pod.metadata.annotations) && self.memory.volumes.is_some() {
+                // What volumes show of the pod is brought up to date at once.
+                self.memory.stale = true;
+            }
             self.pod = pod;
         }
     }
@@ -376,6 +383,7 @@ impl Worker {
         if observed.alive() && self.ending() && !self.over() {
             status.phase = self.status.phase.clone().or(status.phase);
         }
+        crate::volumes::limit_messages(&mut status, self.shape.all().count());
         self.status = status;
         self.report();
         self.parts.context.pods.update(self.view(observed));

@@ -10,6 +10,9 @@ use crate::cluster::servers::DNS_ADDRESS;
 use crate::cluster::{TOKEN, images};
 use crate::paths;
 
+/// Machines that run tests may be short of disk, which is not what they are about.
+const PLAIN: &str = "port = 10250\n[eviction]\n\"nodefs.available\" = \"1%\"\n\"imagefs.available\" = \"1%\"\n";
+
 /// The agent. It joins by the bootstrap token; what it is given then is kept for its next start.
 pub fn node(rig: &NodeRig) -> Result<Command> {
     let file = |name: &str| rig.folder().join(name).display().to_string();
@@ -33,7 +36,7 @@ pub fn node(rig: &NodeRig) -> Result<Command> {
         ("pause-image", images::named("pause")?),
     ];
     let lines = lines.iter().map(|(key, value)| format!("{key} = {value:?}\n"));
-    let config = lines.collect::<String>() + "port = 10250\n";
+    let config = lines.collect::<String>() + PLAIN;
     fs::write(file("node.toml"), config)?;
     let mut command = rig.namespace().command(paths::program("keeld-node")?);
     command.arg("--config").arg(file("node.toml"));
