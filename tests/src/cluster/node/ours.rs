@@ -11,7 +11,7 @@ use crate::cluster::{TOKEN, images};
 use crate::paths;
 
 /// Machines that run tests may be short of disk, which is not what they are about.
-const PLAIN: &str = "port = 10250\n[eviction]\n\"nodefs.available\" = \"1%\"\n\"imagefs.available\" = \"1%\"\n";
+const PLAIN: &str = "port = 10250\n[eviction]\nnodefs-available = \"1%\"\nimagefs-available = \"1%\"\n";
 
 /// The agent. It joins by the bootstrap token; what it is given then is kept for its next start.
 pub fn node(rig: &NodeRig) -> Result<Command> {
