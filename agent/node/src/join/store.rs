@@ -124,7 +124,9 @@ impl Store {
     }
 
     fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), JoinError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        // Only this one is secret: what is above it has other parts of the node in it.
+        let above = self.folder.parent().map_or(Ok(()), fs::create_dir_all);
+        let made = above.and_then(|()| fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder));
         made.map_err(JoinError::files("make", &self.folder))?;
         let path = self.folder.join(name);
         atomic_write(&path, text.as_bytes(), mode).map_err(JoinError::files("write", &path))
