@@ -32,7 +32,7 @@ pub async fn credentials(
     report: Report<'_>,
     limit: Option<Duration>,
 ) -> Result<Credentials, JoinError> {
-    let store = Store::open(&settings.root)?;
+    let store = Store::open(&settings.root);
     if let Some(credentials) = from_before(settings, &store).await? {
         report(&Step::Known { until: credentials.identity.client_validity().not_after });
         return Ok(credentials);
@@ -58,7 +58,7 @@ pub async fn credentials(
 
 /// That this machine could join: the server is the master, and knows the token. Changes nothing.
 pub async fn check(settings: &Settings, report: Report<'_>) -> Result<(), JoinError> {
-    let store = Store::open(&settings.root)?;
+    let store = Store::open(&settings.root);
     let bootstrap = bootstrap(settings, &store, report).await?;
     let client = client::bootstrapper(&bootstrap.config, &bootstrap.authority, bootstrap.pair.clone())?;
     let reviews: Api<SelfSubjectReview> = Api::all(client);

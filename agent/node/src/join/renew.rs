@@ -19,13 +19,7 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(600);
 
 /// Renews certificates for as long as the process runs. `client` is the node's own.
 pub async fn run(settings: Settings, credentials: Credentials, client: kube::Client) {
-    let store = match Store::open(&settings.root) {
-        Ok(store) => store,
-        Err(error) => {
-            tracing::error!("certificates cannot be renewed: {}", error.whole());
-            return;
-        }
-    };
+    let store = Store::open(&settings.root);
     let renewal = Renewal { settings, credentials, client, store };
     tokio::join!(renewal.keep_client(), renewal.keep_serving());
 }

@@ -47,12 +47,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Below the node's root; made when it is not there.
-    pub fn open(root: &Path) -> Result<Self, JoinError> {
-        let folder = root.join("pki");
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(JoinError::files("make", &folder))?;
-        Ok(Self { folder })
+    /// Below the node's root; made when something is first kept in it.
+    pub fn open(root: &Path) -> Self {
+        Self { folder: root.join("pki") }
     }
 
     /// The folder.
@@ -127,6 +124,10 @@ impl Store {
     }
 
     fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), JoinError> {
+        // Only this one is secret: what is above it has other parts of the node in it.
+        let above = self.folder.parent().map_or(Ok(()), fs::create_dir_all);
+        let made = above.and_then(|()| fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder));
+        made.map_err(JoinError::files("make", &self.folder))?;
         let path = self.folder.join(name);
         atomic_write(&path, text.as_bytes(), mode).map_err(JoinError::files("write", &path))
     }
@@ -178,7 +179,7 @@ mod tests {
     #[test]
     fn the_newest_is_in_use_and_old_ones_go() {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::open(root.path()).unwrap();
+        let store = Store::open(root.path());
         assert!(store.current(Purpose::Client).unwrap().is_none());
         for year in [2024, 2025, 2026] {
             store.keep(Purpose::Client, &pair(year)).unwrap();
@@ -197,10 +198,10 @@ mod tests {
     #[test]
     fn a_pending_key_is_the_same_until_it_is_answered() {
         let root = tempfile::tempdir().unwrap();
-        let key = || Store::open(root.path()).unwrap().pending(Purpose::Client).unwrap().serialize_pem();
+        let key = || Store::open(root.path()).pending(Purpose::Client).unwrap().serialize_pem();
         let first = key();
         assert_eq!(first, key());
-        let store = Store::open(root.path()).unwrap();
+        let store = Store::open(root.path());
         assert_ne!(store.pending(Purpose::Serving).unwrap().serialize_pem(), first);
         store.keep(Purpose::Client, &pair(2026)).unwrap();
         assert_ne!(first, key());
