@@ -7,7 +7,6 @@
 pub mod hierarchy;
 pub mod limits;
 pub mod names;
-pub mod resources;
 mod systemd;
 mod tree;
 mod usage;
@@ -21,10 +20,11 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::config::{CgroupDriver, Settings};
 use crate::node::capacity::Capacity;
+use crate::spec::requirements::requested;
+use crate::spec::{self, Qos};
 use hierarchy::Hierarchy;
 use limits::Limits;
 use names::Names;
-pub use resources::Qos;
 use systemd::Systemd;
 
 /// How long what was killed may take to be gone.
@@ -116,7 +116,7 @@ impl Cgroups {
     /// What the CRI is given as `cgroup_parent` of the pod.
     pub fn parent(&self, pod: &Pod) -> String {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        self.inner.names.parent(&self.inner.names.pod(Qos::of(pod), uid))
+        self.inner.names.parent(&self.inner.names.pod(spec::qos(pod), uid))
     }
 
     /// Makes the pod's cgroup, or changes its limits to what the pod asks for now. Does nothing when that
@@ -124,8 +124,8 @@ impl Cgroups {
     /// OCI runtime.
     pub async fn apply(&self, pod: &Pod) -> Result<(), CgroupError> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let qos = Qos::of(pod);
-        let cpu = resources::requested(pod, "cpu").milli();
+        let qos = spec::qos(pod);
+        let cpu = requested(pod, "cpu").milli();
         let wanted = Applied { qos, limits: Limits::of(pod, qos, self.inner.pids), cpu };
         let known = self.pods().get(&uid).copied();
         if known == Some(wanted) {
