@@ -156,6 +156,22 @@ impl Cgroups {
         if known.is_some_and(|known| known.qos == Qos::Burstable) { self.share(false).await } else { Ok(()) }
     }
 
+    /// Removes the cgroups of all pods, then what they are below: for a host that is a node no more.
+    pub async fn remove_tree(&self) -> Result<(), CgroupError> {
+        for uid in self.known() {
+            self.remove(&uid).await?;
+        }
+        let steps = self.inner.names.tier(Qos::Guaranteed);
+        if let Some(systemd) = &self.inner.systemd {
+            let name = names::slice(&steps);
+            systemd.stop(&name).await.map_err(|error| refused("stop", &name, error))?;
+        }
+        // Nobody is killed here: what still runs is no pod's.
+        let inner = self.inner.clone();
+        let removed = blocking(move || tree::remove(&inner.hierarchy, &inner.names.path(&steps)));
+        removed.await.map_err(CgroupError::from)
+    }
+
     async fn remove_folders(&self, path: PathBuf) -> Result<(), CgroupError> {
         let mut left = PATIENCE;
         loop {
