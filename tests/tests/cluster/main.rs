@@ -1,5 +1,6 @@
-//! The control plane that hosts are tested against, judged by kubectl, with no agent of ours: each test
-//! has one of its own ([`keelson_tests::cluster`]). What holds here is not the agent's fault elsewhere.
+//! The control plane that hosts are tested against, judged by kubectl: each test has one of its own
+//! ([`keelson_tests::cluster`]). What holds here without an agent is not the agent's fault elsewhere; of
+//! the agent, only how it joins and leaves is tested here.
 
 mod joining;
 mod life;
