@@ -72,12 +72,15 @@ fn make(name: &str) -> Result<Option<TestImage>> {
             .set("Cmd", json!(["httpd", "-f", "-p", "80", "-h", "/www"])),
         "nonewprivs" => busybox(name)?.program("bin/nnp", 0o6755, &program("nnp")?).set("Cmd", json!(["nnp"])),
         "nonroot" => busybox(name)?.set("User", json!("1234")),
-        "pause" => TestImage::empty(name)
-            .program("pause", 0o755, &program("pause")?)
-            .set("User", json!("65535:65535"))
-            .set("Entrypoint", json!(["/pause"])),
+        "pause" => pause(name)?,
         _ => return Ok(None),
     }))
+}
+
+/// What holds a pod's namespaces open.
+pub fn pause(name: &str) -> Result<TestImage> {
+    let image = TestImage::empty(name).program("pause", 0o755, &program("pause")?);
+    Ok(image.set("User", json!("65535:65535")).set("Entrypoint", json!(["/pause"])))
 }
 
 fn agnhost(name: &str) -> Result<TestImage> {
