@@ -76,6 +76,16 @@ pub struct Forward {
     pub guest: u16,
 }
 
+/// A further network card: its cable is a tap interface of this machine, made when the machine is switched
+/// on and gone when it is off. Whoever wants it in a bridge or in a network namespace puts it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// The interface's name, 15 bytes at most; not one that there is.
+    pub name: String,
+    /// The card's hardware address in the guest, `52:54:00:00:00:02`.
+    pub mac: String,
+}
+
 /// A kernel to start without any boot loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
@@ -102,6 +112,8 @@ pub struct Machine {
     pub kernel: Option<Kernel>,
     /// Ports of 127.0.0.1 that lead into the guest.
     pub forwards: Vec<Forward>,
+    /// Network cards besides the first one, which QEMU itself routes; needs root.
+    pub taps: Vec<Tap>,
     /// A cloud-init seed, see [`crate::seed`].
     pub seed: Option<PathBuf>,
     /// Handed to the guest's PID 1.
@@ -124,6 +136,7 @@ impl Machine {
             disks: vec![Disk { path: disk.into(), format, writes: Writes::ThrowAway }],
             kernel: None,
             forwards: Vec::new(),
+            taps: Vec::new(),
             seed: None,
             credentials: Vec::new(),
             screen: false,
@@ -208,6 +221,10 @@ impl Machine {
         args.option("-netdev", format!("user,id=net0{}", forwards.collect::<String>()));
         // Without its boot ROM: nothing boots from the network, and firmware starts faster.
         args.option("-device", "virtio-net-pci,netdev=net0,romfile=");
+        for (index, Tap { name, mac }) in self.taps.iter().enumerate() {
+            args.option("-netdev", format!("tap,id=tap{index},ifname={name},script=no,downscript=no"));
+            args.option("-device", format!("virtio-net-pci,netdev=tap{index},mac={mac},romfile="));
+        }
     }
 }
 
@@ -283,6 +300,16 @@ mod tests {
         let line = words(&machine);
         assert!(line.contains("user,id=net0,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:8080-:80"), "{line}");
         assert_eq!(line.matches("hostfwd").count(), line.matches("hostfwd=tcp:127.0.0.1:").count());
+    }
+
+    #[test]
+    fn a_tap_is_a_card_with_its_own_address() {
+        let mut machine = Machine::new("/a.raw", Format::Raw);
+        assert!(!words(&machine).contains("tap"));
+        machine.taps = vec![Tap { name: "one".into(), mac: "52:54:00:00:00:02".into() }];
+        let line = words(&machine);
+        assert!(line.contains("-netdev tap,id=tap0,ifname=one,script=no,downscript=no -device"), "{line}");
+        assert!(line.contains("virtio-net-pci,netdev=tap0,mac=52:54:00:00:00:02"), "{line}");
     }
 
     #[test]

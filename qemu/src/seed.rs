@@ -17,6 +17,8 @@ pub struct Seed {
     pub hostname: String,
     /// The user-data document.
     pub user_data: String,
+    /// The network-config document; without it the host sets its network up as it is made to.
+    pub network_config: Option<String>,
 }
 
 impl Seed {
@@ -33,14 +35,15 @@ impl Seed {
                ssh_authorized_keys:\n  \
                - {public}\n"
         );
-        Self { instance: uuid::Uuid::new_v4().to_string(), hostname: "keelson".into(), user_data }
+        Self { instance: uuid::Uuid::new_v4().to_string(), hostname: "keelson".into(), user_data, network_config: None }
     }
 
     /// Writes the ISO to `file`.
     pub fn write(&self, file: &Path) -> Result<(), Error> {
         let dir = tempfile::tempdir().map_err(Error::io("write to", std::env::temp_dir()))?;
         let meta = format!("instance-id: {}\nlocal-hostname: {}\n", self.instance, self.hostname);
-        for (name, content) in [("meta-data", &meta), ("user-data", &self.user_data)] {
+        let network = self.network_config.as_ref().map(|network| ("network-config", network));
+        for (name, content) in [("meta-data", &meta), ("user-data", &self.user_data)].into_iter().chain(network) {
             let path = dir.path().join(name);
             fs::write(&path, content).map_err(Error::io("write", path))?;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use keelson_common::command::CommandExt;
-use keelson_qemu::machine::{Firmware, Format, Forward, Machine, Writes};
+use keelson_qemu::machine::{Firmware, Format, Forward, Machine, Tap, Writes};
 use keelson_qemu::seed::Seed;
 use keelson_qemu::ssh::Key;
 use keelson_qemu::vm::Vm;
@@ -18,6 +18,33 @@ use tempfile::TempDir;
 pub const BOOT: Duration = Duration::from_secs(420);
 /// How long a command in the guest may take.
 pub const COMMAND: Duration = Duration::from_secs(300);
+
+/// What a host is among others: its name, and its second network card.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its hostname.
+    pub hostname: String,
+    /// The interface of this machine that its cable is.
+    pub tap: String,
+    /// The number of its card.
+    pub number: u8,
+    /// The card's address and the length of the network's prefix, `198.51.100.2/24`.
+    pub address: String,
+}
+
+impl Place {
+    fn mac(&self) -> String {
+        format!("52:54:00:c6:33:{:02x}", self.number)
+    }
+
+    /// What cloud-init is told: the first card is left as it is.
+    fn network_config(&self) -> String {
+        let (mac, address) = (self.mac(), &self.address);
+        format!(
+            "version: 2\nethernets:\n  cable:\n    match: {{macaddress: \"{mac}\"}}\n    addresses: [\"{address}\"]\n"
+        )
+    }
+}
 
 /// A running host.
 pub struct Guest {
@@ -32,21 +59,32 @@ impl Guest {
     /// Boots a copy of `disk` that is 8 GiB large, with a cloud-init seed that lets the user
     /// `keelson` in over SSH, until it takes commands. Power cuts leave what a real disk would hold.
     pub fn boot(disk: &Path, firmware: Firmware) -> Result<Self> {
+        let mut guest = Self::start(disk, firmware, None)?;
+        guest.vm.wait_ready(BOOT)?;
+        Ok(guest)
+    }
+
+    /// As [`Guest::boot`], at a place among others if there is one; does not wait until it takes commands.
+    pub fn start(disk: &Path, firmware: Firmware, place: Option<&Place>) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let large = dir.path().join("disk.qcow2");
         let mut create = Command::new("qemu-img");
         create.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"]).args([disk, &large]).arg("8G").run()?;
         let key = Key::in_dir(dir.path())?;
-        let seed = dir.path().join("seed.iso");
-        Seed::with_key(&key.public).write(&seed)?;
+        let mut seed = Seed::with_key(&key.public);
         let mut machine = Machine::new(&large, Format::Qcow2);
         machine.disks[0].writes = Writes::ThrowAwayDurable;
         machine.firmware = firmware;
         machine.forwards = vec![Forward { host: 0, guest: 22 }];
-        machine.seed = Some(seed);
-        let mut vm = Vm::start(machine)?;
-        vm.wait_ready(BOOT)?;
-        Ok(Self { vm, key, _dir: dir })
+        if let Some(place) = place {
+            seed.hostname.clone_from(&place.hostname);
+            seed.network_config = Some(place.network_config());
+            machine.taps = vec![Tap { name: place.tap.clone(), mac: place.mac() }];
+        }
+        let image = dir.path().join("seed.iso");
+        seed.write(&image)?;
+        machine.seed = Some(image);
+        Ok(Self { vm: Vm::start(machine)?, key, _dir: dir })
     }
 
     /// Runs a command as root, which must succeed, and gives what it printed.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use keelson_common::command::CommandExt;
 
 use super::identity::{Authority, Identity};
 use super::kubeconfig::{Credentials, kubeconfig, write};
@@ -176,6 +177,12 @@ impl ControlPlane {
         machine.ip(&["link", "set", "eth0", "up"])?;
         machine.ip(&["route", "add", "default", "via", ADDRESS])?;
         Ok(machine)
+    }
+
+    /// Takes an interface of this machine into its network: the cable of a virtual machine.
+    pub fn plug(&self, interface: &str) -> Result<()> {
+        Command::new("ip").args(["link", "set", interface, "netns", self.namespace.name()]).run()?;
+        self.namespace.ip(&["link", "set", interface, "master", BRIDGE, "up"]).map(drop)
     }
 
     fn run(&mut self, name: &'static str, mut command: Command) -> Result<()> {

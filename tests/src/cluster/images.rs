@@ -15,6 +15,10 @@ use crate::containers::TestImage;
 use crate::containers::image::debian_root;
 use crate::paths;
 
+/// An image of busybox that every node has, whatever else it has.
+pub const BUSYBOX: &str = "keelson.test/busybox:1";
+/// The image of sandboxes.
+pub const PAUSE: &str = "keelson.test/pause:1";
 /// The image of the cluster's DNS.
 pub const DNS: &str = "keelson.test/coredns:1";
 /// What agnhost's image has besides agnhost, and `bash-static` for busybox's.
@@ -38,6 +42,11 @@ pub fn named(image: &str) -> Result<String> {
     found.with_context(|| format!("the end-to-end tests want no image {image}"))
 }
 
+/// The images that no node can do without: what `manifests/kubernetes/build.sh` builds is enough for them.
+pub fn small() -> Result<Vec<TestImage>> {
+    Ok(vec![TestImage::busybox(BUSYBOX), pause(PAUSE)?])
+}
+
 /// All images that can be made, each with all its names.
 pub fn all() -> Result<Vec<TestImage>> {
     let mut made: Vec<(String, TestImage)> = Vec::new();
@@ -48,7 +57,8 @@ pub fn all() -> Result<Vec<TestImage>> {
             made.push((base(&name).to_owned(), image));
         }
     }
-    let mut images: Vec<TestImage> = made.into_iter().map(|(_, image)| image).collect();
+    let mut images = small()?;
+    images.extend(made.into_iter().map(|(_, image)| image));
     if let Ok(coredns) = program("coredns") {
         let image = TestImage::empty(DNS).program("coredns", 0o755, &coredns);
         images.push(image.set("Entrypoint", json!(["/coredns"])));
@@ -72,12 +82,15 @@ fn make(name: &str) -> Result<Option<TestImage>> {
             .set("Cmd", json!(["httpd", "-f", "-p", "80", "-h", "/www"])),
         "nonewprivs" => busybox(name)?.program("bin/nnp", 0o6755, &program("nnp")?).set("Cmd", json!(["nnp"])),
         "nonroot" => busybox(name)?.set("User", json!("1234")),
-        "pause" => TestImage::empty(name)
-            .program("pause", 0o755, &program("pause")?)
-            .set("User", json!("65535:65535"))
-            .set("Entrypoint", json!(["/pause"])),
+        "pause" => pause(name)?,
         _ => return Ok(None),
     }))
+}
+
+/// What holds a pod's namespaces open.
+pub fn pause(name: &str) -> Result<TestImage> {
+    let image = TestImage::empty(name).program("pause", 0o755, &program("pause")?);
+    Ok(image.set("User", json!("65535:65535")).set("Entrypoint", json!(["/pause"])))
 }
 
 fn agnhost(name: &str) -> Result<TestImage> {

@@ -3,6 +3,7 @@
 
 mod vm_containers;
 mod vm_minimal;
+mod vm_node;
 mod vm_power;
 mod vm_refusals;
 mod vm_upgrade;

@@ -20,8 +20,10 @@ use crate::spec;
 use crate::stats::counters;
 use crate::volumes::Volumes;
 
-/// Seconds until volumes are tried again.
-const VOLUMES: i64 = 2;
+/// Seconds until volumes are tried again, at first and at the most.
+const VOLUMES: (i64, i64) = (1, 64);
+/// Seconds until limits are tried again that there was no room for.
+const RESIZE: i64 = 10;
 
 impl Worker {
     /// Brings the pod on by one step.
@@ -47,7 +49,8 @@ impl Worker {
         }
         self.tidy(observed).await;
         let refresh = self.refresh().await;
-        Next::After(shortest([plan.again.map(seconds), refresh, self.deadline()]))
+        let resize = (!self.memory.resize.is_empty()).then(|| seconds(RESIZE));
+        Next::After(shortest([plan.again.map(seconds), refresh, resize, self.deadline()]))
     }
 
     /// Keeps why containers wait in step with what was decided.
@@ -133,10 +136,12 @@ impl Worker {
         match made {
             Ok(()) => {
                 self.memory.volumes = Some(Instant::now());
+                self.memory.volume_failures = 0;
                 true
             }
             Err(error) => {
                 self.parts.context.events.pod(&self.pod, None, Kind::Warning, error.reason, error.message);
+                self.memory.volume_failures += 1;
                 false
             }
         }
@@ -148,7 +153,8 @@ impl Worker {
         if self.memory.volumes.is_none() {
             let made = parts.volumes.prepare(&self.pod, true).await;
             if !self.volumes(made) {
-                return Next::After(Some(seconds(VOLUMES)));
+                let wait = VOLUMES.0 << self.memory.volume_failures.min(16);
+                return Next::After(Some(seconds(wait.min(VOLUMES.1))));
             }
         }
         let Some(sandbox) = observed.sandbox().cloned() else { return Next::Again };

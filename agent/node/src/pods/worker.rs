@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodStatus, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::{Notify, watch};
 
 use super::backoff::Backoff;
@@ -70,6 +71,8 @@ pub struct Memory {
     pub config: Option<(u32, v1::PodSandboxConfig)>,
     /// Volumes are made, and were last looked at.
     pub volumes: Option<Instant>,
+    /// How often making them failed since it last did not.
+    pub volume_failures: u32,
     /// They show something of the pod that changed.
     pub stale: bool,
     /// When the end began.
@@ -266,6 +269,16 @@ impl Worker {
         let findings = self.learn(&observed).await;
         let end = self.background().end.clone();
         if let (None, Some(end)) = (&self.failed, end) {
+            // What replaces the pod elsewhere wants to know that it was not the pod's own fault.
+            let disrupted = PodCondition {
+                type_: "DisruptionTarget".to_owned(),
+                status: "True".to_owned(),
+                reason: Some("TerminationByKubelet".to_owned()),
+                message: Some(end.why.1.clone()),
+                last_transition_time: Timestamp::from_second(Timestamp::now().as_second()).ok().map(Time),
+                ..PodCondition::default()
+            };
+            self.status.conditions.get_or_insert_default().push(disrupted);
             self.failed = Some(end.why);
         }
         self.late();
