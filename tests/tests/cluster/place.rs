@@ -32,7 +32,11 @@ pub fn all_hold(cluster: &ControlPlane, rigs: &[NodeRig], checks: &[Check]) -> R
         let start = Instant::now();
         let place = Place { cluster, rigs, name };
         let ended = place.create().and_then(|()| check(&place)).with_context(|| place.story());
-        eprintln!("{name}: {} after {:.1} s", if ended.is_ok() { "ok" } else { "FAILED" }, start.elapsed().as_secs_f64());
+        eprintln!(
+            "{name}: {} after {:.1} s",
+            if ended.is_ok() { "ok" } else { "FAILED" },
+            start.elapsed().as_secs_f64()
+        );
         ended.err().map(|error| format!("{name}: {error:?}"))
     };
     let failed: Vec<String> = thread::scope(|scope| {
