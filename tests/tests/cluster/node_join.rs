@@ -37,6 +37,8 @@ impl<'a> Machine<'a> {
     /// Writes the configuration: what is right but for what `other` says; null leaves a key out.
     fn configure(&self, other: &Value) -> Result<()> {
         let path = |name: &str| self.folder.join(name).to_string_lossy().into_owned();
+        // Taken down with the control plane.
+        let cgroup = self.cluster.folder().file_name().unwrap_or_default().to_string_lossy().replace('-', "_");
         let mut keys = json!({
             "server": self.cluster.server(),
             "token": TOKEN,
@@ -46,6 +48,10 @@ impl<'a> Machine<'a> {
             "run": path("run"),
             "logs": path("logs"),
             "containerd": path("containerd.sock"),
+            "cni-conf": path("cni"),
+            "static-pods": path("static"),
+            "cgroup-driver": "cgroupfs",
+            "cgroup-root": cgroup,
         });
         for (key, value) in other.as_object().into_iter().flatten() {
             keys[key] = value.clone();

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::resources::{Qos, limit, limited_throughout, requested};
+use crate::spec::Qos;
+use crate::spec::requirements::{is_limited, limit, requested};
 
 /// The period of CPU quotas, microseconds.
 pub const PERIOD: i64 = 100_000;
@@ -30,7 +31,7 @@ impl Limits {
             return Self { pids, ..Self::tier(MIN_SHARES) };
         }
         let binding = |resource: &str| {
-            let bound = qos == Qos::Guaranteed || limited_throughout(pod, resource);
+            let bound = qos == Qos::Guaranteed || is_limited(pod, resource);
             limit(pod, resource).filter(|limit| bound && !limit.is_zero())
         };
         Self {
@@ -117,7 +118,7 @@ mod tests {
             { "name": "b", "resources": { "limits": { "memory": "2Mi" } } },
         ] } }))
         .unwrap();
-        let limits = Limits::of(&pod, Qos::of(&pod), Some(1000));
+        let limits = Limits::of(&pod, crate::spec::qos(&pod), Some(1000));
         assert_eq!(limits, Limits { shares: 256, quota: None, memory: Some(3 << 20), pids: Some(1000) });
         let files = limits.unified();
         assert_eq!(files[0], ("cpu.weight", "10".to_owned()));

@@ -7,7 +7,6 @@
 pub mod hierarchy;
 pub mod limits;
 pub mod names;
-pub mod resources;
 mod systemd;
 mod tree;
 mod usage;
@@ -21,10 +20,11 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::config::{CgroupDriver, Settings};
 use crate::node::capacity::Capacity;
+use crate::spec::requirements::requested;
+use crate::spec::{self, Qos};
 use hierarchy::Hierarchy;
 use limits::Limits;
 use names::Names;
-pub use resources::Qos;
 use systemd::Systemd;
 
 /// How long what was killed may take to be gone.
@@ -116,7 +116,7 @@ impl Cgroups {
     /// What the CRI is given as `cgroup_parent` of the pod.
     pub fn parent(&self, pod: &Pod) -> String {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        self.inner.names.parent(&self.inner.names.pod(Qos::of(pod), uid))
+        self.inner.names.parent(&self.inner.names.pod(spec::qos(pod), uid))
     }
 
     /// Makes the pod's cgroup, or changes its limits to what the pod asks for now. Does nothing when that
@@ -124,8 +124,8 @@ impl Cgroups {
     /// OCI runtime.
     pub async fn apply(&self, pod: &Pod) -> Result<(), CgroupError> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let qos = Qos::of(pod);
-        let cpu = resources::requested(pod, "cpu").milli();
+        let qos = spec::qos(pod);
+        let cpu = requested(pod, "cpu").milli();
         let wanted = Applied { qos, limits: Limits::of(pod, qos, self.inner.pids), cpu };
         let known = self.pods().get(&uid).copied();
         if known == Some(wanted) {
@@ -154,6 +154,22 @@ impl Cgroups {
         }
         let known = self.pods().remove(uid);
         if known.is_some_and(|known| known.qos == Qos::Burstable) { self.share(false).await } else { Ok(()) }
+    }
+
+    /// Removes the cgroups of all pods, then what they are below: for a host that is a node no more.
+    pub async fn remove_tree(&self) -> Result<(), CgroupError> {
+        for uid in self.known() {
+            self.remove(&uid).await?;
+        }
+        let steps = self.inner.names.tier(Qos::Guaranteed);
+        if let Some(systemd) = &self.inner.systemd {
+            let name = names::slice(&steps);
+            systemd.stop(&name).await.map_err(|error| refused("stop", &name, error))?;
+        }
+        // Nobody is killed here: what still runs is no pod's.
+        let inner = self.inner.clone();
+        let removed = blocking(move || tree::remove(&inner.hierarchy, &inner.names.path(&steps)));
+        removed.await.map_err(CgroupError::from)
     }
 
     async fn remove_folders(&self, path: PathBuf) -> Result<(), CgroupError> {

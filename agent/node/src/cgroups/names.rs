@@ -4,8 +4,7 @@
 use std::path::PathBuf;
 
 use crate::config::CgroupDriver;
-
-use super::resources::Qos;
+use crate::spec::Qos;
 
 /// How cgroups are called on this host.
 #[derive(Debug, Clone)]

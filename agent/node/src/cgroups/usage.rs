@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::resources::Qos;
 use super::{Cgroups, tree};
+use crate::spec::Qos;
 
 impl Cgroups {
     /// The UIDs of all pods that have a cgroup.

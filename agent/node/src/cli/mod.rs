@@ -71,6 +71,8 @@ async fn leave(
     let say = Say::new(args.say);
     let count = remove::containers(&settings).await.map_err(Failure::remove)?;
     say.step("containers", &format!("removed the containers of {count} pods"));
+    remove::kernel(&settings).await;
+    say.step("kernel", "removed cgroups, routes and rules of pods and Services");
     let client = match &args.kubeconfig {
         Some(path) => join::client_of_kubeconfig(path).await.map_err(|error| Failure::join(&error)),
         None => client(&settings).await,

@@ -62,7 +62,7 @@ pub struct Raw {
     pub logs: Option<Text>,
     pub containerd: Option<Text>,
     pub cni_conf: Option<Text>,
-    pub cgroup_root: Option<String>,
+    pub cgroup_root: Option<Text>,
     pub static_pods: Option<Text>,
     pub resolv_conf: Option<Text>,
     pub port: Option<Spanned<u16>>,

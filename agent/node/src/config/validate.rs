@@ -54,7 +54,7 @@ impl Check<'_> {
             static_pods: self.path(&raw.static_pods, "/etc/keelson/pods.d"),
             port: raw.port.as_ref().map_or(10250, |port| *port.get_ref()),
             cgroup_driver: self.cgroup_driver(raw),
-            cgroup_root: raw.cgroup_root.clone().unwrap_or_else(|| "kubepods".into()),
+            cgroup_root: self.option(&raw.cgroup_root, words::cgroup).unwrap_or_else(|| "kubepods".into()),
             labels: self.labels(raw),
             taints: raw.taints.iter().filter_map(|taint| self.value(taint, words::taint)).collect(),
             max_pods: self.max_pods(raw),

@@ -41,6 +41,11 @@ fn word(text: &str) -> bool {
     bytes.len() <= 63 && ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(|byte| inner(*byte))
 }
 
+/// The name of a cgroup at the top: what is below it is the node's, to the point of removing it.
+pub fn cgroup(text: &str) -> Result<String, String> {
+    if word(text) { Ok(text.to_owned()) } else { Err(format!("`{text}` is no name for a cgroup, like `kubepods`")) }
+}
+
 fn qualified(text: &str) -> bool {
     match text.split_once('/') {
         Some((prefix, name)) => subdomain(prefix) && word(name),
@@ -232,6 +237,14 @@ mod tests {
             assert!(own_folder(wrong).is_err(), "{wrong}");
         }
         assert!(own_folder("/var/lib/keelson/node").is_ok());
+    }
+
+    #[test]
+    fn a_cgroup_is_one_step_down() {
+        for wrong in ["", "/", ".", "..", "a/b", "../a"] {
+            assert!(cgroup(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(cgroup("kubepods").unwrap(), "kubepods");
     }
 
     #[test]

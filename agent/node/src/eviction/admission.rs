@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::{Pod, Toleration};
 
-use super::{Pressure, REASON, is_critical};
-use crate::cgroups::Qos;
+use super::{Pressure, REASON};
+use crate::spec::{Qos, is_critical, qos};
 
 const TAINT: &str = "node.kubernetes.io/memory-pressure";
 
@@ -14,7 +14,7 @@ pub fn admits(pressure: Pressure, pod: &Pod) -> Result<(), (&'static str, String
         return Ok(());
     }
     let only_memory = !pressure.disk && !pressure.pid;
-    if only_memory && (Qos::of(pod) != Qos::BestEffort || tolerates(pod)) {
+    if only_memory && (qos(pod) != Qos::BestEffort || tolerates(pod)) {
         return Ok(());
     }
     let conditions =

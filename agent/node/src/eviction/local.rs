@@ -7,13 +7,14 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
 
-use crate::cgroups::resources::limit;
 use crate::context::Context;
 use crate::pods::PodView;
+use crate::spec::is_critical;
 use crate::spec::quantity::Amount;
+use crate::spec::requirements::limit;
 
 use super::usage::{ContainerUse, containers, log_folder, measured, volumes};
-use super::{end, is_active, is_critical, message};
+use super::{end, is_active, message};
 
 /// A pod whose files took so long to count is left in peace so many times as long.
 const REST: u32 = 50;

@@ -22,7 +22,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -31,8 +30,8 @@ pub use decide::{Resource, Signal};
 
 use crate::context::Context;
 use crate::events::Kind;
-use crate::node::CRITICAL;
 use crate::pods::PodView;
+use crate::spec::is_critical;
 use decide::{Met, Turns};
 use observe::Observer;
 
@@ -67,60 +66,71 @@ pub type Reclaim = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Se
 
 /// Looks after the node for ever. `pressure` is told what it is short of.
 pub async fn run(context: Arc<Context>, pressure: watch::Sender<Pressure>, reclaim: Reclaim) {
-    let mut observer = Observer::new(&context);
-    let mut turns = Turns::default();
+    let mut keeper = Keeper { observer: Observer::new(&context), turns: Turns::default(), stuck: None, context };
     let mut local = local::Watch::default();
     loop {
-        let evicted = match look(&context, &mut observer, &mut turns, &pressure, &reclaim).await {
+        let evicted = match keeper.look(&pressure, &reclaim).await {
             Some(evicted) => vec![evicted],
-            None => local.evict(&context).await,
+            None => local.evict(&keeper.context).await,
         };
         if evicted.is_empty() {
             tokio::time::sleep(PERIOD).await;
         } else {
-            gone(&context, &evicted).await;
+            gone(&keeper.context, &evicted).await;
         }
     }
 }
 
-/// Looks once. Gives the UID of a pod that was ended.
-async fn look(
-    context: &Context,
-    observer: &mut Observer,
-    turns: &mut Turns,
-    pressure: &watch::Sender<Pressure>,
-    reclaim: &Reclaim,
-) -> Option<String> {
-    let signals = observer.observe(context).await;
-    let met = decide::met(&signals);
-    let now = turns.turn(&met, Instant::now());
-    pressure.send_if_modified(|shown| std::mem::replace(shown, now) != now);
-    let first = *met.first()?;
-    let starved = first.signal.resource();
-    if let Some(node) = context.node.borrow().as_deref() {
-        let message = format!("Attempting to reclaim {}", starved.name());
-        context.events.node(node, Kind::Warning, "EvictionThresholdMet", message);
-    }
-    if matches!(starved, Resource::Disk | Resource::Inodes) {
-        reclaim().await;
-        if decide::met(&observer.observe(context).await).is_empty() {
+struct Keeper {
+    context: Arc<Context>,
+    observer: Observer,
+    turns: Turns,
+    /// What the node is short of without a pod to end for it, once that was said.
+    stuck: Option<Resource>,
+}
+
+impl Keeper {
+    /// Looks once. Gives the UID of a pod that was ended.
+    async fn look(&mut self, pressure: &watch::Sender<Pressure>, reclaim: &Reclaim) -> Option<String> {
+        let signals = self.observer.observe(&self.context).await;
+        let met = decide::met(&signals);
+        let now = self.turns.turn(&met, Instant::now());
+        pressure.send_if_modified(|shown| std::mem::replace(shown, now) != now);
+        let Some(first) = met.first().copied() else {
+            self.stuck = None;
             return None;
+        };
+        let starved = first.signal.resource();
+        if let Some(node) = self.context.node.borrow().as_deref() {
+            let message = format!("Attempting to reclaim {}", starved.name());
+            self.context.events.node(node, Kind::Warning, "EvictionThresholdMet", message);
         }
+        if matches!(starved, Resource::Disk | Resource::Inodes) {
+            reclaim().await;
+            if decide::met(&self.observer.observe(&self.context).await).is_empty() {
+                self.stuck = None;
+                return None;
+            }
+        }
+        self.end_one(first).await
     }
-    end_one(context, observer, first).await
-}
 
-async fn end_one(context: &Context, observer: &Observer, met: Met) -> Option<String> {
-    let pods: Vec<_> = context.pods.list().into_iter().filter(|pod| is_active(pod)).collect();
-    let used = usage::measure(context, &pods, met.signal.resource(), observer.separate_images(met.signal)).await;
-    let victim = rank::rank(&pods, &used, met.signal.resource()).into_iter().find(|pod| !is_critical(&pod.pod));
-    let Some(victim) = victim else {
-        tracing::error!(resource = met.signal.resource().name(), "short of it, and there is no pod that may be ended");
-        return None;
-    };
-    let message = message::low(&victim.pod, met, used.get(victim.uid()));
-    end(context, victim, &message);
-    Some(victim.uid().to_owned())
+    async fn end_one(&mut self, met: Met) -> Option<String> {
+        let (context, resource) = (&self.context, met.signal.resource());
+        let pods: Vec<_> = context.pods.list().into_iter().filter(|pod| is_active(pod)).collect();
+        let used = usage::measure(context, &pods, resource, self.observer.separate_images(met.signal)).await;
+        let victim = rank::rank(&pods, &used, resource).into_iter().find(|pod| !is_critical(&pod.pod));
+        let Some(victim) = victim else {
+            if self.stuck.replace(resource) != Some(resource) {
+                tracing::error!(resource = resource.name(), "short of it, and there is no pod that may be ended");
+            }
+            return None;
+        };
+        self.stuck = None;
+        let message = message::low(&victim.pod, met, used.get(victim.uid()));
+        end(context, victim, &message);
+        Some(victim.uid().to_owned())
+    }
 }
 
 fn end(context: &Context, pod: &PodView, message: &str) {
@@ -140,13 +150,4 @@ async fn gone(context: &Context, evicted: &[String]) {
 fn is_active(pod: &PodView) -> bool {
     let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
     !ended && !pod.terminating
-}
-
-/// Whether a pod is never evicted: static, or of the system's own priority.
-fn is_critical(pod: &Pod) -> bool {
-    let annotations = pod.metadata.annotations.as_ref();
-    let has = |key: &str| annotations.and_then(|annotations| annotations.get(key)).map(String::as_str);
-    let from_file = has("kubernetes.io/config.source").is_some_and(|source| source != "api");
-    let important = pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|p| p >= CRITICAL);
-    from_file || has("kubernetes.io/config.mirror").is_some() || important
 }

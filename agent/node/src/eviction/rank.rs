@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::cgroups::resources::requested;
 use crate::pods::PodView;
+use crate::spec::requirements::requested;
 
 use super::decide::Resource;
 use super::usage::Used;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::DeleteParams;
-use rustix::mount::UnmountFlags;
 
 use crate::cgroups::Cgroups;
 use crate::config::Settings;
-use crate::cri::{Cri, CriError, labels, v1};
+use crate::cri::{Cri, CriError, v1};
+use crate::{network, volumes};
 
 /// Why something is left.
 #[derive(Debug, thiserror::Error)]
@@ -18,18 +18,9 @@ pub enum RemoveError {
     /// containerd did not remove pods.
     #[error("cannot remove the containers of pods; is containerd up?")]
     Containers(#[source] CriError),
-    /// A mount cannot be undone.
-    #[error("cannot unmount {}", path.display())]
-    Mount {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Mounts cannot be told.
-    #[error("cannot tell what is mounted")]
-    Mounts(#[source] procfs::ProcError),
+    /// A mount cannot be undone, so that nothing is removed through it.
+    #[error("cannot unmount the volumes of pods")]
+    Mount(#[source] volumes::Problem),
     /// A file stays.
     #[error("cannot remove {}", path.display())]
     File {
@@ -67,20 +58,23 @@ pub async fn delete_node(client: &kube::Client, name: &str) -> Farewell {
 /// Stops and removes all pods that containerd has by its CRI; gives how many.
 pub async fn containers(settings: &Settings) -> Result<usize, RemoveError> {
     let cri = Cri::new(&settings.containerd);
-    let cgroups = Cgroups::new(settings);
     let sandboxes = cri.sandboxes(None).await.map_err(RemoveError::Containers)?;
     for sandbox in &sandboxes {
         let pod_sandbox_id = sandbox.id.clone();
         let stopped = cri.stop_pod_sandbox(v1::StopPodSandboxRequest { pod_sandbox_id: pod_sandbox_id.clone() }).await;
         missing_is_fine(stopped.map(drop))?;
         missing_is_fine(cri.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id }).await.map(drop))?;
-        if let Some(uid) = sandbox.labels.get(labels::POD_UID)
-            && let Err(error) = cgroups.remove(uid).await
-        {
-            tracing::warn!("a cgroup stays: {error}");
-        }
     }
     Ok(sandboxes.len())
+}
+
+/// Removes what the kernel was told for pods that are gone: their cgroups, and the network of the node.
+/// What cannot be removed is said in the log; a boot removes it.
+pub async fn kernel(settings: &Settings) {
+    if let Err(error) = Cgroups::new(settings).remove_tree().await {
+        tracing::warn!("{:#}", anyhow::Error::from(error));
+    }
+    network::remove(settings).await;
 }
 
 fn missing_is_fine(answer: Result<(), CriError>) -> Result<(), RemoveError> {
@@ -92,14 +86,7 @@ fn missing_is_fine(answer: Result<(), CriError>) -> Result<(), RemoveError> {
 
 /// Removes the node's files: volumes of pods after what is mounted in them, logs, credentials.
 pub fn files(settings: &Settings) -> Result<(), RemoveError> {
-    for path in mounts_below(&settings.root)? {
-        rustix::mount::unmount(&path, UnmountFlags::DETACH)
-            .map_err(|error| RemoveError::Mount { path: path.clone(), source: error.into() })?;
-    }
-    // Nothing is removed through a mount that came in between.
-    if let Some(path) = mounts_below(&settings.root)?.into_iter().next() {
-        return Err(RemoveError::Mount { path, source: io::Error::other("it is mounted again") });
-    }
+    volumes::unmount_all(&settings.root).map_err(RemoveError::Mount)?;
     remove_all(&settings.root)?;
     remove_all(&settings.run)?;
     let logs = std::fs::read_dir(&settings.logs).into_iter().flatten().flatten();
@@ -127,27 +114,9 @@ pub fn remove_all(path: &Path) -> Result<(), RemoveError> {
     }
 }
 
-/// What is mounted below a folder, the deepest first.
-fn mounts_below(root: &Path) -> Result<Vec<PathBuf>, RemoveError> {
-    let mounts = procfs::process::Process::myself().and_then(|this| this.mountinfo()).map_err(RemoveError::Mounts)?;
-    Ok(below(root, mounts.into_iter().map(|mount| mount.mount_point)))
-}
-
-fn below(root: &Path, mounts: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
-    let mut mounts: Vec<PathBuf> = mounts.filter(|mount| mount.starts_with(root) && mount != root).collect();
-    mounts.sort_by_key(|mount| std::cmp::Reverse(mount.components().count()));
-    mounts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mounts_are_undone_from_the_inside_out() {
-        let mounts = ["/r", "/r/pods/a", "/r/pods/a/b", "/", "/rest"].map(PathBuf::from);
-        assert_eq!(below(Path::new("/r"), mounts.into_iter()), ["/r/pods/a/b", "/r/pods/a"].map(PathBuf::from));
-    }
 
     #[test]
     fn logs_of_pods_are_told_from_others() {

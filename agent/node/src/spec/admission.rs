@@ -5,6 +5,8 @@ mod affinity;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 
+use crate::node::CRITICAL;
+
 use super::quantity::Amount;
 use super::requirements::{self, Amounts};
 use super::{host, security, sysctls};
@@ -60,10 +62,11 @@ pub fn is_static(pod: &Pod) -> bool {
     annotation(pod, "kubernetes.io/config.source").is_some_and(|source| source != "api")
 }
 
-/// Whether the node does worse without the pod than without any other.
-pub(super) fn is_critical(pod: &Pod) -> bool {
+/// Whether the node does worse without the pod than without any other: a static pod, or one of the
+/// system's own priority.
+pub fn is_critical(pod: &Pod) -> bool {
     let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default();
-    is_static(pod) || annotation(pod, "kubernetes.io/config.mirror").is_some() || priority >= 2_000_000_000
+    is_static(pod) || annotation(pod, "kubernetes.io/config.mirror").is_some() || priority >= CRITICAL
 }
 
 fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {

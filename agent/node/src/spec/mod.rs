@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::cri::v1;
 use crate::objects::ObjectError;
 
-pub use admission::{Rejection, admit, is_static, resizes};
+pub use admission::{Rejection, admit, is_critical, is_static, resizes};
 pub use container::{annotations, ephemeral, hash, log_path, target};
 pub use expand::expand;
 pub use hostname::{Hostname, hostname};

@@ -23,6 +23,9 @@ pub enum Qos {
 }
 
 impl Qos {
+    /// All classes.
+    pub const ALL: [Self; 3] = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
+
     /// As the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +62,8 @@ fn computed_qos(pod: &Pod) -> Qos {
         add(&mut limits, &own);
         add(&mut requests, &computed(resources.and_then(|resources| resources.requests.as_ref())));
     };
-    match &spec.resources {
+    let says = |whole: &&ResourceRequirements| whole.requests.is_some() || whole.limits.is_some();
+    match spec.resources.as_ref().filter(says) {
         Some(whole) => take(Some(whole), whole.limits.as_ref().is_some_and(|limits| !limits.is_empty())),
         None => all_containers(pod).for_each(|container| take(container.resources.as_ref(), true)),
     }
@@ -83,6 +87,16 @@ pub fn pod_requests(pod: &Pod) -> Amounts {
     let mut amounts = pod_requests_without_overhead(pod);
     add(&mut amounts, &overhead(pod));
     amounts
+}
+
+/// What a pod requests of a resource, its overhead included.
+pub fn requested(pod: &Pod, resource: &str) -> Amount {
+    pod_requests(pod).remove(resource).unwrap_or_default()
+}
+
+/// What a pod is limited to of a resource; of what this may leave out, see [`pod_limits`].
+pub fn limit(pod: &Pod, resource: &str) -> Option<Amount> {
+    pod_limits(pod).remove(resource)
 }
 
 pub(super) fn pod_requests_without_overhead(pod: &Pod) -> Amounts {
@@ -115,11 +129,21 @@ pub(super) fn pod_limits_without_overhead(pod: &Pod) -> Amounts {
     amounts
 }
 
-/// Whether the whole pod has a limit of a resource: it says so itself, or each container has one.
+/// Whether the whole pod has a limit of a resource: it says so itself, or each container has one. As the
+/// kubelet has it, an init container counts with the sidecars that run beside it.
 pub fn is_limited(pod: &Pod, resource: &str) -> bool {
     let positive = |amounts: &Amounts| amounts.get(resource).is_some_and(|amount| *amount > Amount::ZERO);
-    let own = whole(pod, |resources| resources.limits.as_ref());
-    positive(&own) || all_containers(pod).all(|container| positive(&limits(container)))
+    if positive(&whole(pod, |resources| resources.limits.as_ref())) {
+        return true;
+    }
+    let Some(spec) = &pod.spec else { return false };
+    let mut beside = false;
+    let inits = spec.init_containers.iter().flatten().all(|container| {
+        let limited = beside || positive(&limits(container));
+        beside |= limited && is_sidecar(container);
+        limited
+    });
+    inits && spec.containers.iter().all(|container| positive(&limits(container)))
 }
 
 /// What a container requests.
@@ -244,6 +268,12 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_says_nothing_leaves_it_to_its_containers() {
+        let asks = container("a", json!({"cpu": "1"}), json!({}));
+        assert_eq!(qos(&pod(json!({"containers": [asks], "resources": {}}))), Qos::Burstable);
+    }
+
+    #[test]
     fn what_the_api_says_goes_first() {
         let mut pod = pod(json!({"containers": [{"name": "a"}]}));
         pod.status.get_or_insert_default().qos_class = Some("Guaranteed".into());
@@ -274,6 +304,11 @@ mod tests {
         assert!(!is_limited(&one, "cpu"));
         let two = pod(json!({"containers": [limited, {"name": "b"}]}));
         assert!(!is_limited(&two, "memory"));
+        let init = json!({"name": "i"});
+        let sidecar = json!({"name": "s", "restartPolicy": "Always", "resources": {"limits": {"memory": "1Gi"}}});
+        let beside = |inits: Value| pod(json!({"containers": [limited], "initContainers": inits}));
+        assert!(is_limited(&beside(json!([sidecar, init])), "memory"));
+        assert!(!is_limited(&beside(json!([init, sidecar])), "memory"));
         let whole = pod(json!({"containers": [{"name": "b"}], "resources": {"limits": {"memory": "2Gi"}}}));
         assert!(is_limited(&whole, "memory"));
         assert_eq!(pod_limits(&whole)["memory"], amount("2Gi"));

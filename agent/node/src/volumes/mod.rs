@@ -43,14 +43,30 @@ use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 
 use crate::context::Context;
 
-pub use error::VolumeError;
+pub use error::{Problem, VolumeError};
 pub use image::wanted as images_wanted;
 pub use termination::limit as limit_messages;
 pub use usage::Usage;
 
-use error::{At, Problem, refused};
+use error::{At, refused};
 use layout::PodDir;
 use plan::Made;
+
+/// Unmounts everything below the folder of a node, but not the folder itself.
+pub fn unmount_all(root: &Path) -> Result<(), Problem> {
+    let inside = match fs::read_dir(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        inside => inside.at("read", root)?,
+    };
+    for entry in inside {
+        let entry = entry.at("read", root)?;
+        // A link may lead to mounts that are somebody else's.
+        if entry.file_type().at("look at", &entry.path())?.is_dir() {
+            mountpoint::unmount_below(&entry.path())?;
+        }
+    }
+    Ok(())
+}
 
 /// The volumes of all pods.
 pub struct Volumes {

@@ -47,11 +47,6 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// How long a change is let settle: whoever writes a file may not be through.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Whether a pod comes from a file of this host.
-pub fn is_static(pod: &Pod) -> bool {
-    annotation(pod, CONFIG_SOURCE) == Some("file") && annotation(pod, CONFIG_MIRROR).is_none()
-}
-
 /// Whether a pod of the API only shows a static pod.
 pub fn is_mirror(pod: &Pod) -> bool {
     annotation(pod, CONFIG_MIRROR).is_some()
