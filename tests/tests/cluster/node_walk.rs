@@ -70,10 +70,13 @@ fn nodes_are_registered(place: &Place<'_>) -> Result<()> {
             ensure!(place.field(&format!("node/{}", rig.name()), &path)? == value, "{condition}: {node}");
         }
         ensure!(status["capacity"]["pods"] == "110" && status["allocatable"]["cpu"].is_string(), "{node}");
-        ensure!(status["nodeInfo"]["containerRuntimeVersion"].as_str().is_some_and(|it| it.starts_with("containerd://")));
+        ensure!(
+            status["nodeInfo"]["containerRuntimeVersion"].as_str().is_some_and(|it| it.starts_with("containerd://"))
+        );
         let labels = &node["metadata"]["labels"];
         ensure!(labels["kubernetes.io/hostname"] == rig.name() && labels["kubernetes.io/os"] == "linux", "{node}");
-        let lease = ["get", "lease", rig.name(), "--namespace=kube-node-lease", "--output=jsonpath={.spec.holderIdentity}"];
+        let lease =
+            ["get", "lease", rig.name(), "--namespace=kube-node-lease", "--output=jsonpath={.spec.holderIdentity}"];
         ensure!(place.ok(&lease)? == rig.name());
         networks.insert(node["spec"]["podCIDR"].to_string());
     }

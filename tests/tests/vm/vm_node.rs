@@ -154,7 +154,8 @@ fn run_web(cluster: &ControlPlane) -> Result<()> {
         "resources": { "requests": { "cpu": "10m", "memory": "8Mi" }, "limits": { "memory": "64Mi" } },
     });
     let pod = json!({ "containers": [web], "topologySpreadConstraints": spread, "terminationGracePeriodSeconds": 1 });
-    let client = json!({ "name": "client", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "100000"] });
+    let client =
+        json!({ "name": "client", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "100000"] });
     let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "ReplicationController", "metadata": { "name": "web" },
           "spec": { "replicas": REPLICAS, "selector": labels, "template": { "metadata": { "labels": labels }, "spec": pod } } },
@@ -184,7 +185,8 @@ fn all_ready(cluster: &ControlPlane) -> Result<()> {
 /// The names of the workload's pods on a node.
 fn pods_on(cluster: &ControlPlane, node: &str) -> Result<Vec<String>> {
     let on = format!("--field-selector=spec.nodeName={node}");
-    let names = cluster.ok(&["get", "pods", "--selector=app=web", &on, "--output=jsonpath={.items[*].metadata.name}"])?;
+    let names =
+        cluster.ok(&["get", "pods", "--selector=app=web", &on, "--output=jsonpath={.items[*].metadata.name}"])?;
     Ok(names.split_whitespace().map(str::to_owned).collect())
 }
 
