@@ -193,7 +193,7 @@ fn as_systemd_has_it(guest: &mut Guest) -> Result<()> {
     let slice = "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod*.slice";
     let limits = guest.sh(&format!("cat {slice}/memory.max | sort -u"))?;
     ensure!(limits == "67108864", "the pods' memory limits: {limits}");
-    guest.sh(&format!("cat {slice}/cri-containerd-*.scope/cgroup.procs | grep -q ."))?;
+    guest.sh(&format!("cat {slice}/cri-containerd-*.scope/container/cgroup.procs | grep -q ."))?;
     guest.sh("ls /run/containerd/runc/k8s.io /run/crun | grep -q .")?;
     let warnings = guest.sh("journalctl --boot --unit=keelson-node --priority=err --quiet --no-pager")?;
     ensure!(warnings.is_empty(), "the node's journal has errors: {warnings}");
@@ -203,7 +203,7 @@ fn as_systemd_has_it(guest: &mut Guest) -> Result<()> {
 /// The Service answers by its cluster IP, for pods on both nodes, asked from a pod on one.
 fn service_from_the_other_node(cluster: &ControlPlane) -> Result<()> {
     let address = cluster.ok(&["get", "service", "web", "--output=jsonpath={.spec.clusterIP}"])?;
-    let ask = format!("for i in $(seq 20); do wget -qO- -T 5 http://{address}/hostname || echo none; done");
+    let ask = format!("for i in $(seq 20); do wget -qO- http://{address}/hostname || echo none; done");
     let answers = cluster.ok(&["exec", "client", "--", "sh", "-c", &ask])?;
     let answered = |name: &String| answers.lines().any(|line| line == name);
     ensure!(!answers.contains("none"), "not every request was answered: {answers}");
