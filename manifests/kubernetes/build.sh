@@ -13,10 +13,11 @@ names, into .cache/kubernetes:
   control-plane   kube-apiserver, kube-controller-manager and kube-scheduler in
                   one static program: `control-plane kube-apiserver --help`
   kubectl         as upstream's
+  pause           what holds a pod's namespaces
 
-  --judges        besides, what a node is tested with: e2e.test (upstream's
-                  end-to-end tests), ginkgo (their runner), agnhost, nnp and
-                  pause (what their images are made of), and peer, which is
+  --judges        besides, what a node is judged by: e2e.test (upstream's
+                  end-to-end tests), ginkgo (their runner), agnhost and nnp
+                  (what their images are made of), and peer, which is
                   upstream's kubelet and kube-proxy: `peer kubelet --help`
   --dns           besides, coredns with what a cluster's DNS needs
 
@@ -86,9 +87,14 @@ build() {
 }
 build_go() { build "$1" go build -trimpath -buildvcs=false -ldflags "$flags" "${@:2}"; }
 
+# Where Go keeps the sources of Kubernetes.
+upstream() { (cd "$module" && go list -m -f '{{.Dir}}' k8s.io/kubernetes); }
+
 make_master() {
     build_go control-plane .
     build_go kubectl k8s.io/kubernetes/cmd/kubectl
+    # In C, and so small that no other would be worth its name.
+    build pause gcc -static -Os "$(upstream)/build/pause/linux/pause.c"
 }
 
 make_judges() {
@@ -96,12 +102,8 @@ make_judges() {
     build_go ginkgo github.com/onsi/ginkgo/v2/ginkgo
     build_go agnhost k8s.io/kubernetes/test/images/agnhost
     build_go nnp k8s.io/kubernetes/test/images/nonewprivs
-    # In C, and so small that no other would be worth its name.
-    local upstream
-    upstream=$(cd "$module" && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
-    build pause gcc -static -Os "$upstream/build/pause/linux/pause.c"
     # What agnhost serves TLS with.
-    install -m 644 "$upstream"/test/images/agnhost/porter/localhost.{crt,key} "$out/"
+    install -m 644 "$(upstream)"/test/images/agnhost/porter/localhost.{crt,key} "$out/"
     build e2e.test go test -c -vet=off -trimpath -buildvcs=false -ldflags "$flags" k8s.io/kubernetes/test/e2e
 }
 
@@ -110,6 +112,6 @@ make_dns() {
     flags='-s -w' build_go coredns .
 }
 
-part master "$top" control-plane kubectl
-[ -z "$judges" ] || part judges "$top/judges" peer ginkgo agnhost nnp pause e2e.test
+part master "$top" control-plane kubectl pause
+[ -z "$judges" ] || part judges "$top/judges" peer ginkgo agnhost nnp e2e.test
 [ -z "$dns" ] || part dns "$top/dns" coredns

@@ -15,6 +15,10 @@ use crate::containers::TestImage;
 use crate::containers::image::debian_root;
 use crate::paths;
 
+/// An image of busybox that every node has, whatever else it has.
+pub const BUSYBOX: &str = "keelson.test/busybox:1";
+/// The image of sandboxes.
+pub const PAUSE: &str = "keelson.test/pause:1";
 /// The image of the cluster's DNS.
 pub const DNS: &str = "keelson.test/coredns:1";
 /// What agnhost's image has besides agnhost, and `bash-static` for busybox's.
@@ -38,6 +42,11 @@ pub fn named(image: &str) -> Result<String> {
     found.with_context(|| format!("the end-to-end tests want no image {image}"))
 }
 
+/// The images that no node can do without: what `manifests/kubernetes/build.sh` builds is enough for them.
+pub fn small() -> Result<Vec<TestImage>> {
+    Ok(vec![TestImage::busybox(BUSYBOX), pause(PAUSE)?])
+}
+
 /// All images that can be made, each with all its names.
 pub fn all() -> Result<Vec<TestImage>> {
     let mut made: Vec<(String, TestImage)> = Vec::new();
@@ -48,7 +57,8 @@ pub fn all() -> Result<Vec<TestImage>> {
             made.push((base(&name).to_owned(), image));
         }
     }
-    let mut images: Vec<TestImage> = made.into_iter().map(|(_, image)| image).collect();
+    let mut images = small()?;
+    images.extend(made.into_iter().map(|(_, image)| image));
     if let Ok(coredns) = program("coredns") {
         let image = TestImage::empty(DNS).program("coredns", 0o755, &coredns);
         images.push(image.set("Entrypoint", json!(["/coredns"])));

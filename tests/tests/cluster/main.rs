@@ -1,9 +1,13 @@
-//! The control plane that hosts are tested against, judged by kubectl, with no agent of ours: each test
-//! has one of its own ([`keelson_tests::cluster`]). What holds here is not the agent's fault elsewhere.
+//! The control plane that hosts are tested against, judged by kubectl, and nodes of ours in it: each test
+//! has one of its own ([`keelson_tests::cluster`]).
 
 mod joining;
 mod life;
 mod node_join;
+mod node_services;
+mod node_tools;
+mod node_walk;
+mod place;
 mod scheduling;
 
 use std::fs;

@@ -93,8 +93,8 @@ fn a_name_and_an_address_are_needed() {
     let text = format!("{JOINING}{}", hash());
     assert!(read_on(&text, "my_host", &[]).unwrap_err().contains("the hostname `my_host` cannot be a node's name"));
     assert!(read_on(&text, "localhost", &[]).unwrap_err().contains("set another, or the key `name`"));
-    let elsewhere = format!("server = \"https://elsewhere:6443\"\nca = \"/ca\"\n");
-    let wrong = read_on(&elsewhere, "one", &[("/ca", "nothing")]).unwrap_err();
+    let elsewhere = "server = \"https://elsewhere:6443\"\nca = \"/ca\"\n";
+    let wrong = read_on(elsewhere, "one", &[("/ca", "nothing")]).unwrap_err();
     assert!(wrong.contains("set the key `address`") && wrong.contains("no certificate in it"), "{wrong}");
 }
 

@@ -60,7 +60,14 @@ impl Recorder {
     }
 
     /// Something happened to a pod, or to one of its containers.
-    pub fn pod(&self, pod: &Pod, container: Option<&str>, kind: Kind, reason: impl Into<Cow<'static, str>>, message: String) {
+    pub fn pod(
+        &self,
+        pod: &Pod,
+        container: Option<&str>,
+        kind: Kind,
+        reason: impl Into<Cow<'static, str>>,
+        message: String,
+    ) {
         self.about(reference(pod, container), kind, reason, message);
     }
 

@@ -248,7 +248,9 @@ impl Worker {
                 background.starting.retain(|starting| *starting != id);
                 if let Err(error) = &ended {
                     let name = &spec.name;
-                    background.replace.insert(id.clone(), format!("Container {name} failed its postStart hook: {error}"));
+                    background
+                        .replace
+                        .insert(id.clone(), format!("Container {name} failed its postStart hook: {error}"));
                 }
             }
             wake.notify_one();

@@ -130,7 +130,7 @@ fn initialize(shape: &Shape, observed: &Observed, known: &Known, plan: &mut Plan
                     && !known.starting.contains(&seen.id)
                     && known.findings.get(&seen.id).is_some_and(|findings| findings.started)
             });
-            if !initialized && !(running && started) {
+            if !(initialized || running && started) {
                 return false;
             }
             continue;

@@ -124,7 +124,8 @@ impl Manager {
             Change::Listed(mut pods) => {
                 self.parts.mirrors.listed(&pods);
                 let uids: HashSet<&str> = pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
-                let lost: Vec<String> = self.workers.keys().filter(|uid| !self.statics.contains(*uid)).cloned().collect();
+                let lost: Vec<String> =
+                    self.workers.keys().filter(|uid| !self.statics.contains(*uid)).cloned().collect();
                 for uid in lost.iter().filter(|uid| !uids.contains(uid.as_str())) {
                     self.gone(uid);
                 }

@@ -161,7 +161,7 @@ fn wait(reason: &str, message: &str) -> ContainerState {
 }
 
 fn initial(facts: &Facts<'_>, member: &Member) -> ContainerState {
-    let initializing = !facts.shape.init.is_empty() && member.kind == ContainerKind::App;
+    let initializing = !facts.shape.init.is_empty() && member.kind != ContainerKind::Ephemeral;
     wait(if initializing { "PodInitializing" } else { "ContainerCreating" }, "")
 }
 

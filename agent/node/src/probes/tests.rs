@@ -125,7 +125,7 @@ async fn readiness_comes_and_goes_and_wakes_only_on_a_change() {
     let record = world.records.recv().await.unwrap();
     assert_eq!(
         (record.reason, record.message.as_str()),
-        ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+        ("Unhealthy".into(), "Readiness probe failed: HTTP probe failed with statuscode: 503")
     );
     assert_eq!(record.about.field_path.as_deref(), Some("spec.containers{app}"));
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
@@ -16,6 +17,14 @@ use super::error::{Problem, refused};
 const OLDEST: SignedDuration = SignedDuration::from_hours(24);
 /// How long a token is good for where the API was not there to fill in its default, in seconds.
 const SECONDS: i64 = 3600;
+/// What the node authorizer allows lags behind a pod's binding: a refusal is tried again after these.
+const LAG: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+];
 /// Pods ask up to so many seconds earlier, each at its own time.
 const JITTER: u64 = 10;
 
@@ -106,8 +115,14 @@ async fn request(client: &kube::Client, pod: &Pod, key: &Key) -> Result<Token, S
         }),
         ..Default::default()
     };
-    let answer = api.create_token_request(&key.account, &PostParams::default(), &request).await;
-    let answer = answer.map_err(|error| error.to_string())?;
+    let mut pauses = LAG.iter();
+    let answer = loop {
+        match (api.create_token_request(&key.account, &PostParams::default(), &request).await, pauses.next()) {
+            (Ok(answer), _) => break answer,
+            (Err(kube::Error::Api(status)), Some(pause)) if status.code == 403 => tokio::time::sleep(*pause).await,
+            (Err(error), _) => return Err(error.to_string()),
+        }
+    };
     // The API may have changed how long it is good for.
     let seconds = answer.spec.and_then(|spec| spec.expiration_seconds).unwrap_or(key.seconds);
     let status = answer.status.unwrap_or_default();

@@ -22,7 +22,7 @@ pub fn socket(folder: &Path) -> PathBuf {
 pub fn start(folder: &Path, namespace: &Namespace) -> Result<Process> {
     let config = folder.join("containerd/config.toml");
     let (at, cni) = (folder.join("containerd"), folder.join("cni"));
-    fs::write(&config, configuration(&at, &cni, &images::named("pause")?))?;
+    fs::write(&config, configuration(&at, &cni))?;
     let mut command = namespace.command(need("containerd", "containerd")?);
     let mut containerd = Process::start(command.arg("--config").arg(&config), &folder.join("containerd.log"))?;
     let socket = socket(folder);
@@ -30,8 +30,8 @@ pub fn start(folder: &Path, namespace: &Namespace) -> Result<Process> {
     Ok(containerd)
 }
 
-fn configuration(at: &Path, cni: &Path, pause: &str) -> String {
-    let (at, cni) = (at.display(), cni.display());
+fn configuration(at: &Path, cni: &Path) -> String {
+    let (at, cni, pause) = (at.display(), cni.display(), images::PAUSE);
     // The machine may refuse what containerd would do without `restrict_oom_score_adj`.
     format!(
         r#"version = 2

@@ -19,7 +19,7 @@ use keelson_common::command::CommandExt;
 use super::control_plane::{ControlPlane, TOKEN};
 use super::{Credentials, images};
 use crate::containers::folder::{Teardown, cgroup, new_folder, teardown};
-use crate::containers::{Namespace, Process, need};
+use crate::containers::{Namespace, Process, TestImage, need};
 
 /// How long a program may take to start or to end, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(60);
@@ -57,8 +57,18 @@ pub struct NodeRig {
 }
 
 impl NodeRig {
-    /// A machine joined to the cluster's network, with a containerd that has the images, but no agent yet.
+    /// A machine joined to the cluster's network, with a containerd that has all images, but no agent yet.
     pub fn start(cluster: &ControlPlane, name: &str) -> Result<Self> {
+        Self::with_images(cluster, name, &images::all()?)
+    }
+
+    /// As [`NodeRig::start`], with no images but those that no node can do without: it is quicker, and
+    /// needs none of upstream's test programs.
+    pub fn small(cluster: &ControlPlane, name: &str) -> Result<Self> {
+        Self::with_images(cluster, name, &images::small()?)
+    }
+
+    fn with_images(cluster: &ControlPlane, name: &str, images: &[TestImage]) -> Result<Self> {
         need("containerd", "containerd")?;
         need("runc", "runc")?;
         let folder = new_folder()?;
@@ -90,8 +100,8 @@ impl NodeRig {
             containerd,
             programs: Vec::new(),
         };
-        for image in images::all()? {
-            rig.load(&image)?;
+        for image in images {
+            rig.load(image)?;
         }
         Ok(rig)
     }

@@ -33,7 +33,7 @@ pub fn node(rig: &NodeRig) -> Result<Command> {
         ("cgroup-driver", "cgroupfs".to_owned()),
         ("cgroup-root", rig.cgroup()),
         ("cluster-dns", DNS_ADDRESS.to_owned()),
-        ("pause-image", images::named("pause")?),
+        ("pause-image", images::PAUSE.to_owned()),
     ];
     let lines = lines.iter().map(|(key, value)| format!("{key} = {value:?}\n"));
     let config = lines.collect::<String>() + PLAIN;
