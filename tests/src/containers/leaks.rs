@@ -41,7 +41,7 @@ fn found(host: &ContainerHost) -> Vec<String> {
 }
 
 /// A process that belongs to a host.
-struct Found {
+pub(crate) struct Found {
     pid: u32,
     command: String,
     in_cgroup: bool,
@@ -49,7 +49,7 @@ struct Found {
 
 impl Found {
     /// A container's or a shim's, not a server of the fixture.
-    fn of_container(&self) -> bool {
+    pub(crate) fn of_container(&self) -> bool {
         self.in_cgroup || self.command.contains("containerd-shim")
     }
 }
@@ -61,7 +61,7 @@ impl std::fmt::Display for Found {
 }
 
 /// Processes in the cgroup, or with the folder in their command line.
-fn processes(folder: &Path, cgroup: &str) -> Vec<Found> {
+pub(crate) fn processes(folder: &Path, cgroup: &str) -> Vec<Found> {
     let folder = format!("{}/", folder.display());
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     pids.filter_map(|entry| {
@@ -109,7 +109,7 @@ fn pod_cgroups(pid: u32) -> Vec<PathBuf> {
 }
 
 /// Mount points below `folder`, the newest first.
-fn mounts(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn mounts(folder: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
     let mut points: Vec<PathBuf> = points.filter(|point| point.starts_with(folder) && point != folder).collect();
@@ -118,7 +118,7 @@ fn mounts(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The cgroup in every hierarchy and all below it, the deepest first.
-fn cgroups(cgroup: &str) -> Vec<PathBuf> {
+pub(crate) fn cgroups(cgroup: &str) -> Vec<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut found = Vec::new();
@@ -188,7 +188,7 @@ fn folders(folder: &Path) -> Vec<String> {
 }
 
 /// The files of the CNI plugin host-local: one an address, named after it.
-fn addresses(folder: &Path, depth: usize, left: &mut Vec<String>) {
+pub(crate) fn addresses(folder: &Path, depth: usize, left: &mut Vec<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() && depth > 0 && !path.ends_with("volumes") {

@@ -19,7 +19,7 @@
 pub(crate) mod folder;
 mod host;
 pub(crate) mod image;
-mod leaks;
+pub(crate) mod leaks;
 mod manager;
 mod namespace;
 mod process;

@@ -3,6 +3,8 @@
 
 mod joining;
 mod life;
+mod node_faults;
+mod node_holds;
 mod node_join;
 mod node_services;
 mod node_tools;

@@ -61,19 +61,19 @@ pub fn a_port_is_forwarded(place: &Place<'_>) -> Result<()> {
     place.make(&[pod("server", &web())])?;
     place.ready("server")?;
     let mut forward = place.command(&["port-forward", "pod/server", ":80"])?.stdout(Stdio::piped()).spawn()?;
-    let asked = || -> Result<String> {
+    // Open until the end: kubectl says each connection.
+    let mut said = BufReader::new(forward.stdout.take().context("no output")?);
+    let mut ask = || -> Result<String> {
         let mut line = String::new();
-        BufReader::new(forward.stdout.take().context("no output")?).read_line(&mut line)?;
-        let words = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next());
-        let address = words.with_context(|| format!("no address in {line:?}"))?;
+        said.read_line(&mut line)?;
+        let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next());
+        let url = format!("http://{}/", address.with_context(|| format!("no address in {line:?}"))?);
         let mut curl = place.cluster.command("curl");
         curl.args(["--silent", "--show-error", "--fail", "--max-time", "10"]);
-        // Twice, since one connection carries both.
-        let url = format!("http://{address}/");
+        // Twice, which is two streams.
         Ok(curl.args([&url, &url]).output_text()?)
     };
-    let mut asked = asked;
-    let answer = asked();
+    let answer = ask();
     forward.kill()?;
     forward.wait()?;
     ensure!(answer.as_ref().is_ok_and(|answer| answer == "server\nserver\n"), "{answer:?}");

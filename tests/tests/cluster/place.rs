@@ -30,8 +30,7 @@ pub type Check = (&'static str, fn(&Place<'_>) -> Result<()>);
 pub fn all_hold(cluster: &ControlPlane, rigs: &[NodeRig], checks: &[Check]) -> Result<()> {
     let run = |(name, check): &Check| {
         let start = Instant::now();
-        let place = Place { cluster, rigs, name };
-        let ended = place.create().and_then(|()| check(&place)).with_context(|| place.story());
+        let ended = Place::new(cluster, rigs, name).and_then(|place| check(&place).with_context(|| place.story()));
         eprintln!(
             "{name}: {} after {:.1} s",
             if ended.is_ok() { "ok" } else { "FAILED" },
@@ -48,11 +47,14 @@ pub fn all_hold(cluster: &ControlPlane, rigs: &[NodeRig], checks: &[Check]) -> R
     Ok(())
 }
 
-impl Place<'_> {
-    fn create(&self) -> Result<()> {
-        self.cluster.ok(&["create", "namespace", self.name])?;
+impl<'a> Place<'a> {
+    /// A new one; `rigs` are the cluster's nodes.
+    pub fn new(cluster: &'a ControlPlane, rigs: &'a [NodeRig], name: &'static str) -> Result<Self> {
+        cluster.ok(&["create", "namespace", name])?;
+        let place = Self { cluster, rigs, name };
         // No pod is taken before.
-        self.ok(&["wait", "--for=create", "serviceaccount/default", "--timeout=30s"]).map(drop)
+        place.ok(&["wait", "--for=create", "serviceaccount/default", "--timeout=30s"])?;
+        Ok(place)
     }
 
     /// `kubectl WORDS` here, not yet started.

@@ -26,8 +26,8 @@ const BUDGET: usize = 3;
 const PATIENCE: &str = "--timeout=180s";
 
 /// The two hosts, by the names of their nodes.
-struct Nodes {
-    guests: [Guest; 2],
+pub(crate) struct Nodes {
+    pub(crate) guests: [Guest; 2],
 }
 
 const NAMES: [&str; 2] = ["one", "two"];
@@ -63,7 +63,7 @@ fn walk(cluster: &ControlPlane, nodes: &mut Nodes, host: &Host) -> Result<()> {
 
 impl Nodes {
     /// Boots both at once, each with its second card in the cluster's network.
-    fn boot(cluster: &ControlPlane, host: &Host) -> Result<Self> {
+    pub(crate) fn boot(cluster: &ControlPlane, host: &Host) -> Result<Self> {
         let disk = host.disk()?;
         let start = |name: &str, number: u8| -> Result<Guest> {
             let place = Place {
@@ -85,7 +85,7 @@ impl Nodes {
     }
 
     /// Gives both the images that a registry would have.
-    fn supply(&mut self) -> Result<()> {
+    pub(crate) fn supply(&mut self) -> Result<()> {
         let dir: TempDir = tempfile::tempdir()?;
         let server = Server::start(dir.path())?;
         let url = format!("http://10.0.2.2:{}", server.port());
@@ -195,7 +195,7 @@ fn as_systemd_has_it(guest: &mut Guest) -> Result<()> {
     let slice = "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod*.slice";
     let limits = guest.sh(&format!("cat {slice}/memory.max | sort -u"))?;
     ensure!(limits == "67108864", "the pods' memory limits: {limits}");
-    guest.sh(&format!("cat {slice}/cri-containerd-*.scope/cgroup.procs | grep -q ."))?;
+    guest.sh(&format!("cat {slice}/cri-containerd-*.scope/container/cgroup.procs | grep -q ."))?;
     guest.sh("ls /run/containerd/runc/k8s.io /run/crun | grep -q .")?;
     let warnings = guest.sh("journalctl --boot --unit=keelson-node --priority=err --quiet --no-pager")?;
     ensure!(warnings.is_empty(), "the node's journal has errors: {warnings}");
@@ -205,7 +205,7 @@ fn as_systemd_has_it(guest: &mut Guest) -> Result<()> {
 /// The Service answers by its cluster IP, for pods on both nodes, asked from a pod on one.
 fn service_from_the_other_node(cluster: &ControlPlane) -> Result<()> {
     let address = cluster.ok(&["get", "service", "web", "--output=jsonpath={.spec.clusterIP}"])?;
-    let ask = format!("for i in $(seq 20); do wget -qO- -T 5 http://{address}/hostname || echo none; done");
+    let ask = format!("for i in $(seq 20); do wget -qO- http://{address}/hostname || echo none; done");
     let answers = cluster.ok(&["exec", "client", "--", "sh", "-c", &ask])?;
     let answered = |name: &String| answers.lines().any(|line| line == name);
     ensure!(!answers.contains("none"), "not every request was answered: {answers}");

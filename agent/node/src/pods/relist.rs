@@ -10,7 +10,7 @@ use containerd_client::services::v1::events_client::EventsClient;
 use tokio::sync::Notify;
 
 use crate::context::Context;
-use crate::cri::{CriError, labels};
+use crate::cri::{CriError, labels, v1};
 
 /// containerd's namespace of all that the CRI makes.
 const NAMESPACE: &str = "k8s.io";
@@ -18,6 +18,9 @@ const NAMESPACE: &str = "k8s.io";
 const RELIST: Duration = Duration::from_secs(20);
 /// Between two attempts to reach containerd.
 const RETRY: Duration = Duration::from_secs(1);
+/// Milliseconds between looks whether the CRI knows of an end; it learns of it by the same event as we do,
+/// and says so once it has cleaned up.
+const LOOKS: [u64; 8] = [10, 20, 40, 80, 160, 320, 640, 1280];
 
 /// Which pod a container or sandbox belongs to, as far as is known.
 #[derive(Debug, Default)]
@@ -50,7 +53,7 @@ pub async fn run(context: Arc<Context>, owners: Arc<Owners>) {
 }
 
 /// Follows containerd's own events: containerd 1.6 has none in the CRI.
-async fn follow(context: &Context, owners: &Owners, lost: &Notify) {
+async fn follow(context: &Arc<Context>, owners: &Arc<Owners>, lost: &Notify) {
     loop {
         if let Err(error) = subscribe(context, owners, lost).await {
             tracing::debug!("containerd's events ended: {error}");
@@ -60,8 +63,8 @@ async fn follow(context: &Context, owners: &Owners, lost: &Notify) {
 }
 
 async fn subscribe(
-    context: &Context,
-    owners: &Owners,
+    context: &Arc<Context>,
+    owners: &Arc<Owners>,
     lost: &Notify,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let channel = containerd_client::connect(&context.settings.containerd).await?;
@@ -73,15 +76,45 @@ async fn subscribe(
     while let Some(envelope) = events.message().await? {
         let Some(event) = envelope.event else { continue };
         // Exits of exec'd processes have the container's id too, and another of their own.
-        let Some((container, process)) = ids(&event) else { continue };
-        if process.is_some_and(|process| process != container) {
-            continue;
-        }
-        if let Some(uid) = owners.get(&container) {
-            context.pods.wake(&uid);
+        match ids(&event) {
+            Some((container, Some(process))) if container == process => {
+                tokio::spawn(ended(context.clone(), owners.clone(), container));
+            }
+            Some((container, None)) => wake(context, owners, &container),
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn wake(context: &Context, owners: &Owners, id: &str) {
+    if let Some(uid) = owners.get(id) {
+        context.pods.wake(&uid);
+    }
+}
+
+/// Wakes the owner of what has ended once the CRI knows of it: a worker that looked before would see it
+/// running, and be told no more. Who ends at once may have no owner yet, either.
+async fn ended(context: Arc<Context>, owners: Arc<Owners>, id: String) {
+    for wait in LOOKS {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        if owners.get(&id).is_some() && !alive(&context, &id).await.unwrap_or(true) {
+            break;
+        }
+    }
+    wake(&context, &owners, &id);
+}
+
+/// Whether the CRI says that a container, or a sandbox, runs.
+async fn alive(context: &Context, id: &str) -> Result<bool, CriError> {
+    let filter = v1::ContainerFilter { id: id.to_owned(), ..v1::ContainerFilter::default() };
+    let containers = context.cri.list_containers(v1::ListContainersRequest { filter: Some(filter) }).await?.containers;
+    if containers.iter().any(|container| container.id == id) {
+        return Ok(containers.iter().any(|container| container.state == v1::ContainerState::ContainerRunning as i32));
+    }
+    let filter = v1::PodSandboxFilter { id: id.to_owned(), ..v1::PodSandboxFilter::default() };
+    let sandboxes = context.cri.list_pod_sandbox(v1::ListPodSandboxRequest { filter: Some(filter) }).await?.items;
+    Ok(sandboxes.iter().any(|sandbox| sandbox.state == v1::PodSandboxState::SandboxReady as i32))
 }
 
 fn ids(event: &prost_types::Any) -> Option<(String, Option<String>)> {

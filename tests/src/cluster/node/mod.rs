@@ -5,7 +5,9 @@
 mod containerd;
 mod environment;
 mod join;
+mod left;
 mod ours;
+mod power;
 mod upstream;
 
 use std::fs;
@@ -74,14 +76,7 @@ impl NodeRig {
         let folder = new_folder()?;
         let whole = Teardown(&folder);
         let (number, namespace) = cluster.next_machine()?;
-        for part in ["cni", "containerd", "root", "run"] {
-            fs::create_dir_all(folder.join(part))?;
-        }
-        // Volumes of a container that mounts on its own account are seen by others only below such.
-        let root = folder.join("root");
-        Command::new("mount").arg("--bind").args([&root, &root]).run()?;
-        Command::new("mount").arg("--make-rshared").arg(&root).run()?;
-        make_cgroup(&cgroup(&folder))?;
+        power::boot(&folder)?;
         let containerd = containerd::start(&folder, &namespace)?;
         let bootstrap = cluster.kubeconfig_for("bootstrap", &Credentials::Token(TOKEN.to_owned()))?;
         let proxy = cluster.identity("kube-proxy", "system:kube-proxy", None)?;

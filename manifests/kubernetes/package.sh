@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Packs upstream's Kubernetes, as build.sh builds it, for the composer. See --help.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+usage() {
+    cat <<'TEXT'
+Usage: manifests/kubernetes/package.sh [--help] [OUTDIR]
+
+Builds upstream's Kubernetes (build.sh) and packs it as Debian packages in OUTDIR,
+target/debs unless given, where manifests find them (`local = ["../target/debs"]`):
+
+  keelson-control-plane  kube-apiserver, kube-controller-manager and kube-scheduler
+                         in /usr/bin, one program under three names
+  keelson-kubectl        kubectl in /usr/bin
+
+The same programs give the same files, byte for byte, and a file that would not
+change is left alone. Packages of other versions in OUTDIR are removed.
+TEXT
+}
+
+out=target/debs
+for word; do
+    case $word in
+    -h | --help) usage && exit 0 ;;
+    -*) usage >&2 && exit 2 ;;
+    *) out=$word ;;
+    esac
+done
+
+manifests/kubernetes/build.sh
+export LC_ALL=C SOURCE_DATE_EPOCH=1735689600
+built=.cache/kubernetes
+version=$(sed -n 's/^\tk8s.io\/kubernetes v\([0-9.]*\)$/\1/p' manifests/kubernetes/go.mod)
+architecture=$(dpkg --print-architecture)
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+mkdir -p "$out"
+
+# pack PACKAGE DESCRIPTION: makes a package of what is in $stage/PACKAGE.
+pack() {
+    local package=$1 root=$stage/$1 deb=${1}_${version}_$architecture.deb
+    mkdir "$root/DEBIAN"
+    cat >"$root/DEBIAN/control" <<CONTROL
+Package: $package
+Version: $version
+Architecture: $architecture
+Maintainer: The Keelson developers <keelson@localhost>
+Installed-Size: $(du -k --apparent-size -s "$root/usr" | cut -f 1)
+Section: admin
+Priority: optional
+Description: $2
+ Upstream's, built from its Go modules; nothing of it is changed.
+CONTROL
+    (cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
+    find "$root" -type d -exec chmod 755 {} +
+    chmod 644 "$root"/DEBIAN/*
+    find "$root" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+    # Fast rather than small: these packages go into an image on the machine that made them.
+    dpkg-deb --root-owner-group -Zzstd -z3 --build "$root" "$stage/$deb" >/dev/null
+    find "$out" -maxdepth 1 -name "${package}_*.deb" ! -name "$deb" -delete
+    if cmp --silent "$stage/$deb" "$out/$deb"; then
+        echo "$out/$deb is up to date"
+    else
+        # Renamed into place, so that no one ever reads half a package.
+        cp "$stage/$deb" "$out/.$deb.new"
+        mv "$out/.$deb.new" "$out/$deb"
+        echo "built $out/$deb ($(stat -c %s "$out/$deb") bytes)"
+    fi
+}
+
+root=$stage/keelson-control-plane
+install -D -m 755 "$built/control-plane" "$root/usr/libexec/keelson/control-plane"
+mkdir "$root/usr/bin"
+for program in kube-apiserver kube-controller-manager kube-scheduler; do
+    ln -s ../libexec/keelson/control-plane "$root/usr/bin/$program"
+done
+pack keelson-control-plane "Kubernetes' API server, controller manager and scheduler"
+install -D -m 755 "$built/kubectl" "$stage/keelson-kubectl/usr/bin/kubectl"
+pack keelson-kubectl "Kubernetes' command line"
