@@ -2,10 +2,12 @@
 //! workloads of each kind, spread, found by Services, updated, and moved away from a node that is drained.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
+use keelson_common::command::CommandExt;
 use keelson_tests::cluster::{Agent, ControlPlane, NodeRig};
 use serde_json::{Value, json};
 
@@ -31,6 +33,7 @@ fn two_nodes_do_the_work_of_a_cluster() {
             ("rolling", a_deployment_is_updated_and_rolled_back),
             ("daemons", every_node_has_a_daemon),
             ("job", a_job_ends),
+            ("ends", ends_are_seen_at_once),
             ("exec", exec_hands_on_input_and_exit_codes),
             ("logs", logs_are_followed),
             ("attach", one_attaches),
@@ -164,6 +167,25 @@ fn a_job_ends(place: &Place<'_>) -> Result<()> {
     // Each failed once, and was tried again in its pod.
     let restarts = place.of_pods(label, ".status.containerStatuses[0].restartCount")?;
     ensure!(restarts == ["1"; 4], "{restarts:?}");
+    Ok(())
+}
+
+/// Three in a row: whoever only looked now and then would be lucky with one.
+fn ends_are_seen_at_once(place: &Place<'_>) -> Result<()> {
+    let pods = [1, 6, 11].map(|seconds| {
+        let mut pod = pod(&format!("after-{seconds}"), &shell(&format!("sleep {seconds}")));
+        pod["spec"]["restartPolicy"] = json!("Never");
+        pod
+    });
+    place.make(&pods)?;
+    for pod in pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str()) {
+        let pod = format!("pod/{pod}");
+        place.wait(&pod, ".status.phase", "Succeeded")?;
+        let seen = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        let ended = place.field(&pod, ".status.containerStatuses[0].state.terminated.finishedAt")?;
+        let ended = Command::new("date").args(["+%s", "--date", &ended]).output_text()?.trim().parse::<u64>()?;
+        ensure!(seen - ended < 5, "the end of {pod} was seen after {} s", seen - ended);
+    }
     Ok(())
 }
 
