@@ -26,8 +26,8 @@ const BUDGET: usize = 3;
 const PATIENCE: &str = "--timeout=180s";
 
 /// The two hosts, by the names of their nodes.
-pub(crate) struct Nodes {
-    pub(crate) guests: [Guest; 2],
+struct Nodes {
+    guests: [Guest; 2],
 }
 
 const NAMES: [&str; 2] = ["one", "two"];
@@ -63,7 +63,7 @@ fn walk(cluster: &ControlPlane, nodes: &mut Nodes, host: &Host) -> Result<()> {
 
 impl Nodes {
     /// Boots both at once, each with its second card in the cluster's network.
-    pub(crate) fn boot(cluster: &ControlPlane, host: &Host) -> Result<Self> {
+    fn boot(cluster: &ControlPlane, host: &Host) -> Result<Self> {
         let disk = host.disk()?;
         let start = |name: &str, number: u8| -> Result<Guest> {
             let place = Place {
@@ -85,7 +85,7 @@ impl Nodes {
     }
 
     /// Gives both the images that a registry would have.
-    pub(crate) fn supply(&mut self) -> Result<()> {
+    fn supply(&mut self) -> Result<()> {
         let dir: TempDir = tempfile::tempdir()?;
         let server = Server::start(dir.path())?;
         let url = format!("http://10.0.2.2:{}", server.port());
