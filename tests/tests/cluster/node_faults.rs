@@ -120,8 +120,10 @@ fn a_liveness_probe_that_hangs(place: &Place<'_>) -> Result<()> {
 }
 
 fn a_readiness_probe_that_nobody_answers(place: &Place<'_>) -> Result<()> {
-    let mut container = shell("exec nc -lk -p 80 -e sleep 1000");
-    container["readinessProbe"] = json!({ "httpGet": { "path": "/", "port": 80 }, "periodSeconds": 1 });
+    let page = "/www/cgi-bin/page";
+    let script = format!("mkdir -p /www/cgi-bin; printf '#!/bin/sh\\nsleep 1000' >{page}; chmod +x {page}");
+    let mut container = shell(&format!("{script}; exec httpd -f -p 80 -h /www"));
+    container["readinessProbe"] = json!({ "httpGet": { "path": "/cgi-bin/page", "port": 80 }, "periodSeconds": 1 });
     place.make(&[pod("a", &container)])?;
     place.event("a", "Unhealthy", &["Readiness probe failed", "Client.Timeout exceeded"])?;
     let status = place.field("pod/a", ".status.containerStatuses[0]")?;

@@ -198,10 +198,24 @@ impl Worker {
                         break;
                     }
                 }
-                Err(held) => self.held(name, held),
+                Err(held) => {
+                    // It was made, and containerd has it as one that ended.
+                    if held.reason == start::NOT_STARTED {
+                        self.counted(name, before);
+                    }
+                    self.held(name, held);
+                }
             }
         }
         Next::Again
+    }
+
+    /// The next wait of a container that ended `before`, and now was tried again, is a longer one.
+    fn counted(&mut self, name: &str, before: Option<&Seen>) {
+        if let Some(before) = before.filter(|seen| seen.exited()) {
+            let finished = before.status.finished_at / 1_000_000_000;
+            self.memory.backoff.started(name, finished, Timestamp::now().as_second());
+        }
     }
 
     fn held(&mut self, name: &str, held: Held) {
@@ -231,10 +245,7 @@ impl Worker {
         self.memory.waiting.remove(name);
         self.memory.retries.remove(name);
         self.memory.applied.insert(id.to_owned(), member.spec.resources.clone().unwrap_or_default());
-        if let Some(before) = before.filter(|seen| seen.exited()) {
-            let finished = before.status.finished_at / 1_000_000_000;
-            self.memory.backoff.started(name, finished, Timestamp::now().as_second());
-        }
+        self.counted(name, before);
         if !has_post_start(member) {
             return;
         }

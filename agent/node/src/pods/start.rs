@@ -25,6 +25,9 @@ pub struct Held {
 /// Seconds between attempts whose failure has no backoff of its own.
 const RETRY: i64 = 5;
 
+/// The reason of a container that was made, but does not start.
+pub const NOT_STARTED: &str = "RunContainerError";
+
 /// Makes and starts the pod's sandbox; gives its id.
 pub async fn sandbox(parts: &Parts, pod: &Pod, config: v1::PodSandboxConfig, handler: String) -> Result<String, Held> {
     let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler };
@@ -95,7 +98,7 @@ pub async fn container(parts: &Parts, pod: &Pod, member: &Member, room: &Room<'_
         .cri
         .start_container(v1::StartContainerRequest { container_id: id.clone() })
         .await
-        .map_err(|error| failed("RunContainerError", error.to_string()))?;
+        .map_err(|error| failed(NOT_STARTED, error.to_string()))?;
     context.events.pod(pod, Some(&wanted.name), Kind::Normal, "Started", format!("Container started: {}", wanted.name));
     counters::STARTED_CONTAINERS.count(&[("container_type", "container")]);
     Ok(id)
