@@ -18,6 +18,8 @@ const NAMESPACE: &str = "k8s.io";
 const RELIST: Duration = Duration::from_secs(20);
 /// Between two attempts to reach containerd.
 const RETRY: Duration = Duration::from_secs(1);
+/// By when containerd has heard what we want to be told.
+const HEARD: Duration = Duration::from_millis(500);
 /// Milliseconds between looks whether the CRI knows of an end; it learns of it by the same event as we do,
 /// and says so once it has cleaned up.
 const LOOKS: [u64; 8] = [10, 20, 40, 80, 160, 320, 640, 1280];
@@ -69,10 +71,17 @@ async fn subscribe(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let channel = containerd_client::connect(&context.settings.containerd).await?;
     let topics = ["/tasks/exit", "/tasks/oom"].map(|topic| format!("topic==\"{topic}\",namespace=={NAMESPACE}"));
-    let mut events =
-        EventsClient::new(channel).subscribe(SubscribeRequest { filters: topics.to_vec() }).await?.into_inner();
-    // What happened before is seen by looking.
+    let mut client = EventsClient::new(channel);
+    let subscribing = client.subscribe(SubscribeRequest { filters: topics.to_vec() });
+    tokio::pin!(subscribing);
+    // The answer begins with the first event. What happened before we are heard is seen by looking.
+    let answer = tokio::time::timeout(HEARD, &mut subscribing).await;
     lost.notify_one();
+    let mut events = match answer {
+        Ok(answer) => answer?,
+        Err(_) => subscribing.await?,
+    }
+    .into_inner();
     while let Some(envelope) = events.message().await? {
         let Some(event) = envelope.event else { continue };
         // Exits of exec'd processes have the container's id too, and another of their own.
