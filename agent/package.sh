@@ -23,6 +23,7 @@ for word; do
     esac
 done
 
+. agent/debian/pack.sh
 export LC_ALL=C
 package=keelson-agent
 from=agent/debian
@@ -30,9 +31,6 @@ from=agent/debian
 # For the whole workspace, whose features are then the same as in every other build: nothing is built twice.
 cargo build --release --locked --quiet --workspace --bin keeld --bin keeld-containers --bin keeld-crun \
     --bin keeld-node --bin keelctl
-# Every time in the package is this one: only what is in the files decides over its bytes. Set after the
-# build, which takes another time for another build.
-export SOURCE_DATE_EPOCH=1735689600
 version=$(cargo metadata --no-deps --locked --format-version 1 | jq -r --arg name "$package" '.packages[] | select(.name == $name) | .version')
 architecture=$(dpkg --print-architecture)
 
@@ -78,21 +76,5 @@ size=$(du -k --apparent-size -s "$root" | cut -f 1)
 mkdir "$root/DEBIAN"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" -e "s/@LIBC@/${libc#GLIBC_}/" \
     $from/control.in >"$root/DEBIAN/control"
-(cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 install -m 755 $from/postinst $from/prerm $from/postrm "$root/DEBIAN/"
-find "$root" -type d -exec chmod 755 {} +
-chmod 644 "$root/DEBIAN/control" "$root/DEBIAN/md5sums"
-find "$root" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
-
-deb=${package}_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --threads-max=1 --build "$root" "$stage/$deb" >/dev/null
-mkdir -p "$out"
-find "$out" -maxdepth 1 -name "${package}_*.deb" ! -name "$deb" -delete
-if cmp --silent "$stage/$deb" "$out/$deb"; then
-    echo "$out/$deb is up to date"
-else
-    # Renamed into place, so that no one ever reads half a package.
-    cp "$stage/$deb" "$out/.$deb.new"
-    mv "$out/.$deb.new" "$out/$deb"
-    echo "built $out/$deb ($(stat -c %s "$out/$deb") bytes)"
-fi
+keelson_pack "$root" "$out" -Zxz --threads-max=1

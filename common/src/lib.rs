@@ -1,11 +1,13 @@
 //! What the composer and the agent both need and nothing else: running commands with errors worth
 //! reading ([`command`]), writing files atomically ([`fs`]), where daemons log to ([`journal`]), the package list of a commit and the
-//! difference between two ([`packages`]), the metadata keys of our commits ([`commit`]), and reading
-//! what people write ([`strict`]).
+//! difference between two ([`packages`]), the metadata keys of our commits ([`commit`]), what a node tells
+//! ([`node`]), waiting until a daemon shall stop ([`signals`]), and reading what people write ([`strict`]).
 
 pub mod command;
 pub mod commit;
 pub mod fs;
 pub mod journal;
+pub mod node;
 pub mod packages;
+pub mod signals;
 pub mod strict;

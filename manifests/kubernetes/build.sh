@@ -67,7 +67,8 @@ part() {
     module=$2
     shift 2
     # What is built depends on these alone.
-    stamp=$(cd "$module" && go env GOVERSION && sha256sum go.mod go.sum ./*.go && sha256sum "$OLDPWD/$top/build.sh" | cut -d' ' -f1)
+    stamp=$(cd "$module" && go env GOVERSION && sha256sum go.mod go.sum ./*.go &&
+        cd "$OLDPWD/$top" && sha256sum build.sh pick/*.go)
     [ "$stamp" = "$(cat "$out/$name.stamp" 2>/dev/null)" ] || fresh=
     for program; do [ -x "$out/$program" ] || fresh=; done
     [ -z "$fresh" ] || return 0

@@ -29,17 +29,17 @@ for word; do
 done
 
 manifests/kubernetes/build.sh
-export LC_ALL=C SOURCE_DATE_EPOCH=1735689600
+. agent/debian/pack.sh
+export LC_ALL=C
 built=.cache/kubernetes
 version=$(sed -n 's/^\tk8s.io\/kubernetes v\([0-9.]*\)$/\1/p' manifests/kubernetes/go.mod)
 architecture=$(dpkg --print-architecture)
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
-mkdir -p "$out"
 
 # pack PACKAGE DESCRIPTION: makes a package of what is in $stage/PACKAGE.
 pack() {
-    local package=$1 root=$stage/$1 deb=${1}_${version}_$architecture.deb
+    local package=$1 root=$stage/$1
     mkdir "$root/DEBIAN"
     cat >"$root/DEBIAN/control" <<CONTROL
 Package: $package
@@ -52,21 +52,8 @@ Priority: optional
 Description: $2
  Upstream's, built from its Go modules; nothing of it is changed.
 CONTROL
-    (cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
-    find "$root" -type d -exec chmod 755 {} +
-    chmod 644 "$root"/DEBIAN/*
-    find "$root" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
     # Fast rather than small: these packages go into an image on the machine that made them.
-    dpkg-deb --root-owner-group -Zzstd -z3 --build "$root" "$stage/$deb" >/dev/null
-    find "$out" -maxdepth 1 -name "${package}_*.deb" ! -name "$deb" -delete
-    if cmp --silent "$stage/$deb" "$out/$deb"; then
-        echo "$out/$deb is up to date"
-    else
-        # Renamed into place, so that no one ever reads half a package.
-        cp "$stage/$deb" "$out/.$deb.new"
-        mv "$out/.$deb.new" "$out/$deb"
-        echo "built $out/$deb ($(stat -c %s "$out/$deb") bytes)"
-    fi
+    keelson_pack "$root" "$out" -Zzstd -z3
 }
 
 root=$stage/keelson-control-plane

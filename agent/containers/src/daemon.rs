@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use keelson_common::signals;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::containerd::Containerd;
 use crate::declared::Reconciler;
@@ -97,7 +97,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let checks = Arc::new(Checks::new(app.engine.clone(), app.execs.clone()));
     tokio::spawn(checks.run(app.events.clone()));
     tokio::spawn(declared(app.clone()));
-    http::serve(listener, app, stopped()?).await
+    let stopped = signals::stopped().context("cannot wait for the signals to stop")?;
+    http::serve(listener, app, stopped).await
 }
 
 /// Takes in the images that the operating system brings, then looks after what is declared.
@@ -128,15 +129,4 @@ fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
-}
-
-fn stopped() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

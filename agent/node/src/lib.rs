@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod context;
 pub mod cri;
+pub mod disk;
 pub mod events;
 pub mod eviction;
 pub mod hooks;
@@ -42,6 +43,7 @@ pub mod server;
 pub mod spec;
 pub mod stats;
 pub mod supervision;
+pub mod tls;
 pub mod volumes;
 
 pub use context::Context;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
-use serde::Serialize;
+use keelson_common::node::{Lasting, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -33,48 +33,8 @@ pub enum Stage {
     },
 }
 
-/// What is told.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// `joining` or `joined`.
-    pub state: &'static str,
-    /// The node's name.
-    pub name: String,
-    /// The API server.
-    pub server: String,
-    /// The agent's version.
-    pub version: &'static str,
-    /// The node's addresses.
-    pub addresses: Vec<String>,
-    /// What is in the way of joining.
-    pub problem: Option<String>,
-    /// Whether the cluster takes the node for ready; nothing before it is registered.
-    pub ready: Option<bool>,
-    /// Why it is not.
-    pub message: Option<String>,
-    /// Whether no new pods come here.
-    pub cordoned: bool,
-    /// The certificate by which the API server knows the node.
-    pub certificate: Option<Lasting>,
-    /// That of the kubelet API, when the cluster signed it.
-    pub serving_certificate: Option<Lasting>,
-    /// How many pods there are.
-    pub pods: usize,
-}
-
-/// How long a certificate holds.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Lasting {
-    /// From when.
-    pub not_before: String,
-    /// Until when.
-    pub not_after: String,
-}
-
-impl From<Validity> for Lasting {
-    fn from(validity: Validity) -> Self {
-        Self { not_before: validity.not_before.to_string(), not_after: validity.not_after.to_string() }
-    }
+fn lasting(validity: Validity) -> Lasting {
+    Lasting { not_before: validity.not_before.to_string(), not_after: validity.not_after.to_string() }
 }
 
 /// The socket.
@@ -159,10 +119,10 @@ async fn tell(stream: UnixStream, settings: Arc<Settings>, mut stages: watch::Re
 
 fn report(settings: &Settings, stage: &Stage) -> Report {
     let base = Report {
-        state: "joining",
+        state: "joining".to_owned(),
         name: settings.name.clone(),
         server: settings.server.clone(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         addresses: settings.addresses.iter().map(ToString::to_string).collect(),
         ..Report::default()
     };
@@ -173,12 +133,12 @@ fn report(settings: &Settings, stage: &Stage) -> Report {
             let node = context.node.borrow().clone();
             let (ready, message, cordoned) = node.as_deref().map(standing).unwrap_or_default();
             Report {
-                state: "joined",
+                state: "joined".to_owned(),
                 ready,
                 message,
                 cordoned,
-                certificate: Some(identity.client_validity().into()),
-                serving_certificate: identity.serving_validity().map(Lasting::from),
+                certificate: Some(lasting(identity.client_validity())),
+                serving_certificate: identity.serving_validity().map(lasting),
                 pods: context.pods.list().len(),
                 ..base
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use keelson_common::signals;
 use tokio::sync::{mpsc, watch};
 
 use crate::cgroups::Cgroups;
@@ -25,7 +25,7 @@ const KNOWN: Duration = Duration::from_secs(3);
 
 /// Is a node until asked to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    let stopped = stopped()?;
+    let stopped = signals::stopped().context("cannot wait for the signals to stop")?;
     let (stage, stages) = watch::channel(Stage::Joining { problem: None });
     tokio::spawn(report::serve(settings.clone(), stages));
     tokio::spawn(supervision::watchdog());
@@ -120,15 +120,4 @@ async fn pods(
         parts.images.run(Policy::default()),
         eviction::run(context, pressure, reclaim),
     );
-}
-
-fn stopped() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

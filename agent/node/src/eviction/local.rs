@@ -13,8 +13,9 @@ use crate::spec::is_critical;
 use crate::spec::quantity::Amount;
 use crate::spec::requirements::limit;
 
-use super::usage::{ContainerUse, containers, log_folder, measured, volumes};
+use super::usage::{ContainerUse, containers, log_folder, volumes};
 use super::{end, is_active, message};
+use crate::disk::measured;
 
 /// A pod whose files took so long to count is left in peace so many times as long.
 const REST: u32 = 50;

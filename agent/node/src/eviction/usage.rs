@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::cri::{labels, v1};
+use crate::disk::{Space, measured};
 use crate::pods::PodView;
 
 use super::decide::Resource;
@@ -17,23 +18,6 @@ pub struct Used {
     pub total: u64,
     /// By container, where that is known.
     pub containers: Vec<(String, u64)>,
-}
-
-/// Files and what they take of a disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes of blocks.
-    pub bytes: u64,
-    /// Inodes.
-    pub inodes: u64,
-}
-
-impl std::ops::Add for Space {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { bytes: self.bytes + other.bytes, inodes: self.inodes + other.inodes }
-    }
 }
 
 /// What pods use of a resource, by UID; who is missing could not be measured. `images`: whether only
@@ -145,46 +129,9 @@ fn read(stats: v1::ContainerStats) -> Option<(String, ContainerUse)> {
     Some((of.remove(labels::POD_UID)?, ContainerUse { name: of.remove(labels::CONTAINER_NAME)?, memory, written }))
 }
 
-/// What a folder takes of its disk, with all below it that is on the same one.
-pub async fn measured(folder: PathBuf) -> Space {
-    tokio::task::spawn_blocking(move || space(&folder)).await.unwrap_or_default()
-}
-
-fn space(folder: &Path) -> Space {
-    let Ok(top) = rustix::fs::lstat(folder) else { return Space::default() };
-    let mut total = Space::default();
-    let mut left = vec![folder.to_owned()];
-    let mut linked = std::collections::HashSet::new();
-    while let Some(path) = left.pop() {
-        let Ok(stat) = rustix::fs::lstat(&path) else { continue };
-        if stat.st_dev != top.st_dev || (stat.st_nlink > 1 && !linked.insert(stat.st_ino)) {
-            continue;
-        }
-        total = total + Space { bytes: u64::try_from(stat.st_blocks).unwrap_or_default() * 512, inodes: 1 };
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-            left.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
-        }
-    }
-    total
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_are_counted_once_with_their_blocks() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("sub")).unwrap();
-        let before = space(folder.path());
-        assert_eq!(before.inodes, 2);
-        std::fs::write(folder.path().join("sub/file"), vec![1; 100_000]).unwrap();
-        std::fs::hard_link(folder.path().join("sub/file"), folder.path().join("again")).unwrap();
-        let after = space(folder.path());
-        assert_eq!(after.inodes, 3);
-        assert!(after.bytes >= before.bytes + 100_000 && after.bytes < before.bytes + 200_000);
-        assert_eq!(space(&folder.path().join("none")), Space::default());
-    }
 
     #[test]
     fn containers_are_told_apart_by_labels() {

@@ -10,13 +10,12 @@ use hyper::Uri;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::client::ResolvesClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tower::{BoxError, Service};
 
 use super::JoinError;
+use crate::tls::{self, Anybody};
 
 /// How long a connection may take to be there, TLS and all.
 pub const CONNECT: Duration = Duration::from_secs(10);
@@ -81,7 +80,7 @@ pub fn tls(
     for certificate in authority {
         roots.add(certificate.clone()).map_err(wrong)?;
     }
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = ClientConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions();
     let builder = builder.map_err(wrong)?.with_root_certificates(roots);
     let mut config = match certificates {
         Some(certificates) => builder.with_client_cert_resolver(certificates),
@@ -95,48 +94,6 @@ pub fn tls(
 /// TLS to any server: what it says must be proven otherwise.
 pub fn tls_to_anybody() -> Result<ClientConfig, JoinError> {
     let mut config = tls(&[], None)?;
-    config.dangerous().set_certificate_verifier(Arc::new(Anybody(provider())));
+    config.dangerous().set_certificate_verifier(Arc::new(Anybody::default()));
     Ok(config)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

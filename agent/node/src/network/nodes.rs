@@ -1,14 +1,14 @@
 //! Owns [`Peer`]: what of the cluster's nodes routes are made of. A Node is large; it is read into a
 //! type with only the fields that matter, and reduced at once.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use serde::Deserialize;
+
+use super::watch::reads;
 
 /// A Node as it is read.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,34 +42,7 @@ struct Address {
     address: String,
 }
 
-impl Resource for RawNode {
-    type DynamicType = ();
-    type Scope = kube::core::ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Node".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "nodes".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+reads!(RawNode as Node);
 
 /// A node and the pods' networks behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]

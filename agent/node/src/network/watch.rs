@@ -61,6 +61,41 @@ pub(super) fn key(object: &impl Resource) -> String {
     }
 }
 
+/// Has a type be read in place of a kind of the API, of which it has fewer fields; its `metadata` is whole.
+macro_rules! reads {
+    ($type:ty as $kind:ty) => {
+        impl kube::Resource for $type {
+            type DynamicType = ();
+            type Scope = <$kind as kube::Resource>::Scope;
+
+            fn kind((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::kind(&())
+            }
+
+            fn group((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::group(&())
+            }
+
+            fn version((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::version(&())
+            }
+
+            fn plural((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::plural(&())
+            }
+
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+pub(super) use reads;
+
 fn take<K: Resource, T>(
     event: watcher::Event<K>,
     listed: &mut HashSet<String>,

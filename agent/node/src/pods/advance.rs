@@ -4,15 +4,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ResourceRequirements;
 
+use super::Member;
 use super::decide::{self, Kill, Plan};
-use super::kill::{self, Stop};
 use super::observe::{Observed, Seen};
-use super::resize::{self, Change};
 use super::start::{self, Held, Room};
 use super::worker::{Next, Worker, lock};
-use super::{Member, orphans};
 use crate::events::Kind;
 use crate::hooks;
 use crate::probes::Findings;
@@ -268,98 +265,6 @@ impl Worker {
         });
     }
 
-    /// Has a container stopped, beside.
-    pub(super) fn kill(&self, observed: &Observed, kill: &Kill) {
-        let pod_grace = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-        let grace = kill.grace.unwrap_or(pod_grace);
-        self.stop(observed, &kill.id, &kill.name, grace, kill.message.clone());
-    }
-
-    /// Stops a container beside; again with fewer seconds when it is being stopped already.
-    pub(super) fn stop(&self, observed: &Observed, id: &str, name: &str, grace: i64, message: String) {
-        {
-            let mut background = self.background();
-            match background.stopping.insert(id.to_owned(), grace) {
-                Some(before) if before <= grace => {
-                    background.stopping.insert(id.to_owned(), before);
-                    return;
-                }
-                _ => {}
-            }
-        }
-        let stop = Stop {
-            pod: self.pod.clone(),
-            spec: self.shape.get(name).map(|member| member.spec.clone()),
-            id: id.to_owned(),
-            name: name.to_owned(),
-            ip: self.place(observed).pod_ips.first().cloned(),
-            grace,
-            message,
-        };
-        let (parts, background, wake, id) =
-            (self.parts.clone(), self.background.clone(), self.wake.clone(), id.to_owned());
-        tokio::spawn(async move {
-            kill::stop(&parts, stop).await;
-            lock(&background).stopping.remove(&id);
-            wake.notify_one();
-        });
-    }
-
-    /// Changes limits of running containers to what is wanted.
-    async fn resize(&mut self, observed: &Observed) {
-        self.memory.resize.clear();
-        let mut pending = Vec::new();
-        for member in self.shape.app.iter().chain(&self.shape.init) {
-            let Some(seen) = observed.current(&member.spec.name).filter(|seen| seen.running()) else { continue };
-            let Some(applied) = self.memory.applied.get(&seen.id) else { continue };
-            match resize::change(&member.spec, applied) {
-                Change::None => {}
-                change => pending.push((seen.id.clone(), member.clone(), change)),
-            }
-        }
-        if pending.is_empty() {
-            return;
-        }
-        let others = self.others();
-        let node = self.parts.context.node.borrow().clone();
-        let others = others.iter().map(|view| &*view.pod);
-        if let Err((reason, message)) = spec::resizes(&self.pod, others, node.as_deref()) {
-            self.memory.resize.push(("PodResizePending", reason, message));
-            return;
-        }
-        // The pod's own limit is raised before, and lowered after, those of its containers.
-        let context = self.parts.context.clone();
-        if let Err(error) = context.cgroups.apply(&self.pod).await {
-            tracing::debug!(uid = self.uid, "the pod's cgroup, before its containers': {error}");
-        }
-        for (id, member, change) in pending {
-            if change == Change::Restart {
-                let message = format!("Container {} resize requires restart", member.spec.name);
-                self.background().replace.entry(id).or_insert(message);
-                continue;
-            }
-            let linux = Some(spec::resources(&context, &self.pod, &member.spec));
-            let request = crate::cri::v1::UpdateContainerResourcesRequest {
-                container_id: id.clone(),
-                linux,
-                ..Default::default()
-            };
-            match context.cri.update_container_resources(request).await {
-                Ok(_) => {
-                    let resources: ResourceRequirements = member.spec.resources.clone().unwrap_or_default();
-                    self.memory.applied.insert(id, resources);
-                }
-                Err(error) => {
-                    let message = format!("container {}: {error}", member.spec.name);
-                    self.memory.resize.push(("PodResizeInProgress", "Error", message));
-                }
-            }
-        }
-        if let Err(error) = context.cgroups.apply(&self.pod).await {
-            tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
-        }
-    }
-
     /// Brings volumes up to date when it is time; gives when that is next.
     async fn refresh(&mut self) -> Option<Duration> {
         if !Volumes::needs_refresh(&self.pod) {
@@ -377,29 +282,6 @@ impl Worker {
         Some(interval)
     }
 
-    /// Removes containers and sandboxes that nobody looks at any more: of each name the newest and the
-    /// one before stay.
-    async fn tidy(&self, observed: &Observed) {
-        let mut seen: HashMap<&str, u32> = HashMap::new();
-        for container in &observed.containers {
-            let count = seen.entry(&container.name).or_default();
-            *count += 1;
-            if *count > 2 && container.exited() {
-                let request = crate::cri::v1::RemoveContainerRequest { container_id: container.id.clone() };
-                if let Err(error) = self.parts.context.cri.remove_container(request).await {
-                    tracing::debug!(uid = self.uid, "cannot remove an old container: {error}");
-                }
-            }
-        }
-        let used = |id: &str| observed.containers.iter().any(|container| container.sandbox == id);
-        for old in observed.sandboxes.iter().skip(1).filter(|old| !old.ready && !used(&old.id)) {
-            let request = crate::cri::v1::RemovePodSandboxRequest { pod_sandbox_id: old.id.clone() };
-            if let Err(error) = self.parts.context.cri.remove_pod_sandbox(request).await {
-                tracing::debug!(uid = self.uid, "cannot remove an old sandbox: {error}");
-            }
-        }
-    }
-
     /// All is done that there was to do: what is left is ended, and the pod is over.
     async fn finish(&mut self, observed: &Observed, findings: &HashMap<String, Findings>) -> Next {
         if self.over() {
@@ -415,17 +297,6 @@ impl Worker {
         }
         tracing::warn!(uid = self.uid, phase = self.status.phase, "the pod has nothing to do and is not over");
         Next::After(Some(seconds(5)))
-    }
-
-    /// Takes the pod's sandboxes away.
-    pub(super) async fn clear(&self) -> bool {
-        match orphans::clear(&self.parts, &self.uid).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(uid = self.uid, "cannot remove the sandbox: {error}");
-                false
-            }
-        }
     }
 }
 

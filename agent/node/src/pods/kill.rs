@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use super::decide::Kill;
 use super::manager::Parts;
+use super::observe::Observed;
+use super::worker::{Worker, lock};
 use crate::events::Kind;
 use crate::hooks;
 
@@ -13,25 +16,25 @@ use crate::hooks;
 const LEAST: i64 = 2;
 
 /// A container to be stopped.
-pub struct Stop {
+struct Stop {
     /// The pod.
-    pub pod: Arc<Pod>,
+    pod: Arc<Pod>,
     /// The container's part of the spec, when it is known still.
-    pub spec: Option<Container>,
+    spec: Option<Container>,
     /// containerd's id.
-    pub id: String,
+    id: String,
     /// Its name.
-    pub name: String,
+    name: String,
     /// The pod's address, for the hook.
-    pub ip: Option<String>,
+    ip: Option<String>,
     /// Seconds.
-    pub grace: i64,
+    grace: i64,
     /// What people are told.
-    pub message: String,
+    message: String,
 }
 
 /// Stops a container; whether that succeeded is seen by looking.
-pub async fn stop(parts: &Parts, stop: Stop) {
+async fn end(parts: &Parts, stop: Stop) {
     let context = &parts.context;
     let Stop { pod, spec, id, name, ip, grace, message } = stop;
     context.events.pod(&pod, Some(&name), Kind::Normal, "Killing", message);
@@ -45,5 +48,44 @@ pub async fn stop(parts: &Parts, stop: Stop) {
         && !error.is_not_found()
     {
         tracing::warn!(pod = pod.metadata.name, container = name, "cannot stop the container: {error}");
+    }
+}
+
+impl Worker {
+    /// Has a container stopped, beside.
+    pub(super) fn kill(&self, observed: &Observed, kill: &Kill) {
+        let pod_grace = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        let grace = kill.grace.unwrap_or(pod_grace);
+        self.stop(observed, &kill.id, &kill.name, grace, kill.message.clone());
+    }
+
+    /// Stops a container beside; again with fewer seconds when it is being stopped already.
+    pub(super) fn stop(&self, observed: &Observed, id: &str, name: &str, grace: i64, message: String) {
+        {
+            let mut background = self.background();
+            match background.stopping.insert(id.to_owned(), grace) {
+                Some(before) if before <= grace => {
+                    background.stopping.insert(id.to_owned(), before);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let stop = Stop {
+            pod: self.pod.clone(),
+            spec: self.shape.get(name).map(|member| member.spec.clone()),
+            id: id.to_owned(),
+            name: name.to_owned(),
+            ip: self.place(observed).pod_ips.first().cloned(),
+            grace,
+            message,
+        };
+        let (parts, background, wake, id) =
+            (self.parts.clone(), self.background.clone(), self.wake.clone(), id.to_owned());
+        tokio::spawn(async move {
+            end(&parts, stop).await;
+            lock(&background).stopping.remove(&id);
+            wake.notify_one();
+        });
     }
 }

@@ -13,6 +13,7 @@ mod conditions;
 mod decide;
 mod end;
 mod kill;
+mod learn;
 mod manager;
 mod observe;
 mod orphans;
@@ -25,6 +26,8 @@ mod sources;
 mod start;
 pub mod static_pods;
 mod status;
+mod tell;
+mod tidy;
 mod worker;
 
 pub use manager::{Parts, run};

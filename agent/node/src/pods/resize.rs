@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::observe::Observed;
+use super::worker::Worker;
+use crate::spec;
+
 /// The resources that can be changed in place.
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
 
@@ -38,6 +42,63 @@ fn differs(wanted: &ResourceRequirements, applied: &ResourceRequirements, resour
         list.as_ref().and_then(|list| list.get(resource)).map(|quantity| quantity.0.clone())
     };
     value(&wanted.limits) != value(&applied.limits) || value(&wanted.requests) != value(&applied.requests)
+}
+
+impl Worker {
+    /// Changes limits of running containers to what is wanted.
+    pub(super) async fn resize(&mut self, observed: &Observed) {
+        self.memory.resize.clear();
+        let mut pending = Vec::new();
+        for member in self.shape.app.iter().chain(&self.shape.init) {
+            let Some(seen) = observed.current(&member.spec.name).filter(|seen| seen.running()) else { continue };
+            let Some(applied) = self.memory.applied.get(&seen.id) else { continue };
+            match change(&member.spec, applied) {
+                Change::None => {}
+                change => pending.push((seen.id.clone(), member.clone(), change)),
+            }
+        }
+        if pending.is_empty() {
+            return;
+        }
+        let others = self.others();
+        let node = self.parts.context.node.borrow().clone();
+        let others = others.iter().map(|view| &*view.pod);
+        if let Err((reason, message)) = spec::resizes(&self.pod, others, node.as_deref()) {
+            self.memory.resize.push(("PodResizePending", reason, message));
+            return;
+        }
+        // The pod's own limit is raised before, and lowered after, those of its containers.
+        let context = self.parts.context.clone();
+        if let Err(error) = context.cgroups.apply(&self.pod).await {
+            tracing::debug!(uid = self.uid, "the pod's cgroup, before its containers': {error}");
+        }
+        for (id, member, change) in pending {
+            if change == Change::Restart {
+                let message = format!("Container {} resize requires restart", member.spec.name);
+                self.background().replace.entry(id).or_insert(message);
+                continue;
+            }
+            let linux = Some(spec::resources(&context, &self.pod, &member.spec));
+            let request = crate::cri::v1::UpdateContainerResourcesRequest {
+                container_id: id.clone(),
+                linux,
+                ..Default::default()
+            };
+            match context.cri.update_container_resources(request).await {
+                Ok(_) => {
+                    let resources: ResourceRequirements = member.spec.resources.clone().unwrap_or_default();
+                    self.memory.applied.insert(id, resources);
+                }
+                Err(error) => {
+                    let message = format!("container {}: {error}", member.spec.name);
+                    self.memory.resize.push(("PodResizeInProgress", "Error", message));
+                }
+            }
+        }
+        if let Err(error) = context.cgroups.apply(&self.pod).await {
+            tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,10 @@ use super::backoff::Backoff;
 use super::decide::Known;
 use super::manager::Parts;
 use super::observe::{Observed, Observer};
-use super::reporter::Target;
-use super::status::{self, Facts};
-use super::{ContainerKind, ContainerView, PodView, Shape};
+use super::{PodView, Shape};
 use crate::cri::v1;
 use crate::probes::Findings;
-use crate::spec::{self, Place};
+use crate::spec;
 
 /// What is wanted of a worker.
 #[derive(Debug, Clone)]
@@ -303,149 +301,6 @@ impl Worker {
         let seconds = self.pod.spec.as_ref()?.active_deadline_seconds?;
         let end = self.status.start_time.as_ref()?.0.as_second() + seconds;
         Some(Duration::from_secs(u64::try_from(end - Timestamp::now().as_second()).unwrap_or_default()))
-    }
-
-    /// Takes in what was seen; gives what probes say, by container id.
-    async fn learn(&mut self, observed: &Observed) -> HashMap<String, Findings> {
-        for id in observed.containers.iter().map(|seen| &seen.id) {
-            self.parts.owners.add(id, &self.uid);
-        }
-        for id in observed.sandboxes.iter().map(|sandbox| &sandbox.id) {
-            self.parts.owners.add(id, &self.uid);
-        }
-        {
-            let mut background = self.background();
-            let running = |id: &String| observed.containers.iter().any(|seen| seen.id == *id && seen.running());
-            background.stopping.retain(|id, _| running(id));
-            background.replace.retain(|id, _| running(id));
-        }
-        self.changed(observed);
-        let known = |id: &String| observed.containers.iter().any(|seen| seen.id == *id);
-        self.memory.messages.retain(|id, _| known(id));
-        self.memory.applied.retain(|id, _| known(id));
-        for seen in &observed.containers {
-            let Some(member) = self.shape.get(&seen.name) else { continue };
-            if seen.exited() && !self.memory.messages.contains_key(&seen.id) {
-                let failed = seen.status.exit_code != 0;
-                let log = std::path::Path::new(&seen.status.log_path);
-                let message =
-                    self.parts.volumes.termination_message(&self.uid, &member.spec, seen.attempt, failed, log).await;
-                self.memory.messages.insert(seen.id.clone(), message);
-            }
-            if seen.running() && !self.memory.applied.contains_key(&seen.id) {
-                let resources = self.resources_before(&seen.id).or_else(|| member.spec.resources.clone());
-                self.memory.applied.insert(seen.id.clone(), resources.unwrap_or_default());
-            }
-        }
-        let view = self.view(observed);
-        self.parts.probes.update(&view);
-        self.parts.context.pods.update(view);
-        let running = observed.containers.iter().filter(|seen| seen.running());
-        running.map(|seen| (seen.id.clone(), self.findings(&seen.name, &seen.id))).collect()
-    }
-
-    /// Has running containers started again whose definition is another than they were made by.
-    fn changed(&self, observed: &Observed) {
-        for seen in observed.containers.iter().filter(|seen| seen.running()) {
-            let made = seen.status.annotations.get(spec::annotations::HASH);
-            let changed = |member: &&super::Member| made.is_some_and(|made| *made != spec::hash(&member.spec));
-            if self.shape.app.iter().find(|member| member.spec.name == seen.name).as_ref().is_some_and(changed) {
-                let message = format!("Container {} definition changed, will be restarted", seen.name);
-                self.background().replace.entry(seen.id.clone()).or_insert(message);
-            }
-        }
-    }
-
-    fn findings(&self, name: &str, id: &str) -> Findings {
-        match self.shape.get(name).map(|member| member.kind) {
-            Some(ContainerKind::App | ContainerKind::Sidecar) => self.parts.probes.findings(&self.uid, name, id),
-            _ => Findings { started: true, ..Findings::default() },
-        }
-    }
-
-    /// The limits that a container has as its status said before this daemon started.
-    fn resources_before(&self, id: &str) -> Option<ResourceRequirements> {
-        let statuses = self.status.container_statuses.iter().chain(&self.status.init_container_statuses).flatten();
-        let id = format!("containerd://{id}");
-        statuses.filter(|status| status.container_id.as_ref() == Some(&id)).find_map(|status| status.resources.clone())
-    }
-
-    /// Says how the pod is: to everyone on this node, and to the API.
-    pub(super) fn publish(&mut self, observed: &Observed, findings: &HashMap<String, Findings>) {
-        let starting = self.background().starting.clone();
-        let host_ips = self.host_ips();
-        let facts = Facts {
-            pod: &self.pod,
-            shape: &self.shape,
-            observed,
-            before: &self.status,
-            findings,
-            starting: &starting,
-            waiting: &self.memory.waiting,
-            messages: &self.memory.messages,
-            applied: &self.memory.applied,
-            resize: &self.memory.resize,
-            host_ips: &host_ips,
-            qos: spec::qos(&self.pod).as_str(),
-            terminal: self.ending(),
-            failed: self.failed.as_ref(),
-            now: Timestamp::now(),
-        };
-        let mut status = status::status(&facts);
-        // What ends is not over before its last container has ended.
-        if observed.alive() && self.ending() && !self.over() {
-            status.phase = self.status.phase.clone().or(status.phase);
-        }
-        crate::volumes::limit_messages(&mut status, self.shape.all().count());
-        self.status = status;
-        self.report();
-        self.parts.context.pods.update(self.view(observed));
-    }
-
-    /// Has the API told what was last said.
-    pub(super) fn report(&self) {
-        let target = match self.is_static {
-            false => Some(Target::of(&self.pod)),
-            true => self.parts.mirrors.mirror_of(&self.uid).map(|mirror| Target::of(&mirror.pod)),
-        };
-        if let Some(target) = target {
-            self.parts.reporter.report(&self.uid, target, &self.status);
-        }
-    }
-
-    pub(super) fn host_ips(&self) -> Vec<String> {
-        self.parts.context.settings.addresses.iter().map(ToString::to_string).collect()
-    }
-
-    /// Where the pod's containers are, for their environment.
-    pub(super) fn place(&self, observed: &Observed) -> Place {
-        let host_ips = self.host_ips();
-        let host_network = self.pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
-        let sandbox = || observed.sandbox().map(|sandbox| sandbox.ips.clone()).unwrap_or_default();
-        Place { pod_ips: if host_network { host_ips.clone() } else { sandbox() }, host_ips }
-    }
-
-    pub(super) fn view(&self, observed: &Observed) -> PodView {
-        let containers = self.shape.all().filter_map(|member| {
-            let seen = observed.latest(&member.spec.name)?;
-            Some(ContainerView {
-                name: seen.name.clone(),
-                kind: member.kind,
-                id: seen.id.clone(),
-                state: seen.state,
-                started_at: seen.status.started_at,
-                restarts: seen.attempt,
-                log: seen.status.log_path.clone().into(),
-            })
-        });
-        PodView {
-            containers: containers.collect(),
-            pod: self.pod.clone(),
-            status: self.status.clone(),
-            sandbox: observed.sandbox().map(|sandbox| sandbox.id.clone()),
-            ips: self.place(observed).pod_ips,
-            terminating: self.ending(),
-        }
     }
 
     /// What is remembered, as deciding wants it.

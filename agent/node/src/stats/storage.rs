@@ -1,28 +1,12 @@
-//! Owns what pods take of the disk: volumes, logs and the layers that containers write to.
+//! Owns where on the disk pods keep things: volumes, and the layers that containers write to.
 
-use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
 use crate::cri::v1;
+use crate::disk::Space;
 use crate::pods::PodView;
-
-/// What a folder takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Size {
-    /// Bytes, by blocks.
-    pub bytes: u64,
-    /// Inodes; a file with several names counts once.
-    pub inodes: u64,
-}
-
-impl std::ops::AddAssign for Size {
-    fn add_assign(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        self.inodes += other.inodes;
-    }
-}
 
 /// The `emptyDir` volumes of a pod, and whether they are in memory.
 pub(super) fn empty_dirs(pod: &PodView) -> Vec<(String, bool)> {
@@ -44,57 +28,20 @@ pub(super) fn volumes(root: &Path, uid: &str) -> Vec<(String, PathBuf)> {
 }
 
 /// What the layer of each container takes, as containerd counted it lately; by id.
-pub(super) async fn layers(context: &Context) -> HashMap<String, Size> {
+pub(super) async fn layers(context: &Context) -> HashMap<String, Space> {
     let answer = context.cri.list_container_stats(v1::ListContainerStatsRequest::default()).await;
     let stats = answer.inspect_err(|error| tracing::debug!(%error, "layers are not measured")).unwrap_or_default();
     let layer = |stats: v1::ContainerStats| {
         let layer = stats.writable_layer?;
         let value = |value: Option<v1::UInt64Value>| value.map(|value| value.value).unwrap_or_default();
-        Some((stats.attributes?.id, Size { bytes: value(layer.used_bytes), inodes: value(layer.inodes_used) }))
+        Some((stats.attributes?.id, Space { bytes: value(layer.used_bytes), inodes: value(layer.inodes_used) }))
     };
     stats.stats.into_iter().filter_map(layer).collect()
-}
-
-/// What a folder takes, all the way down, not crossing into other file systems.
-pub(super) fn measure(path: &Path) -> Size {
-    let Ok(top) = std::fs::symlink_metadata(path) else { return Size::default() };
-    let mut size = Size { bytes: top.blocks() * 512, inodes: 1 };
-    let (mut folders, mut seen) = (vec![path.to_owned()], HashSet::new());
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.dev() != top.dev() || (meta.nlink() > 1 && !meta.is_dir() && !seen.insert(meta.ino())) {
-                continue;
-            }
-            size += Size { bytes: meta.blocks() * 512, inodes: 1 };
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    size
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_of_two_names_counts_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let below = folder.path().join("below");
-        std::fs::create_dir(&below).expect("a folder");
-        std::fs::write(below.join("a"), vec![1; 64 << 10]).expect("a file");
-        std::fs::hard_link(below.join("a"), folder.path().join("b")).expect("a link");
-        let size = measure(folder.path());
-        assert_eq!(size.inodes, 3);
-        assert!((64 << 10..128 << 10).contains(&size.bytes), "{size:?}");
-    }
-
-    #[test]
-    fn what_is_not_there_takes_nothing() {
-        assert_eq!(measure(Path::new("/nowhere/at/all")), Size::default());
-    }
 
     #[test]
     fn volumes_are_found_by_what_lies_there() {

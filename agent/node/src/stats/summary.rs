@@ -13,9 +13,10 @@ use super::network;
 use super::node::{self, FsUsage};
 use super::rates::Rates;
 use super::sample::{self, ContainerSample, PodSample, Snapshot};
-use super::storage::{self, Size};
+use super::storage;
 use super::types::{self, ContainerStats, Cpu, Fs, Memory, Network, NodeStats, PodStats, Summary, Swap, Time, Volume};
 use crate::context::Context;
+use crate::disk::{self, Space};
 
 /// How long an answer is given again.
 const LASTS: Duration = Duration::from_secs(10);
@@ -83,8 +84,8 @@ impl Summaries {
 struct Extras {
     nodefs: FsUsage,
     imagefs: FsUsage,
-    images: Size,
-    layers: HashMap<String, Size>,
+    images: Space,
+    layers: HashMap<String, Space>,
     pids: (u64, u64),
     host: Vec<network::Interface>,
     networks: HashMap<String, Vec<network::Interface>>,
@@ -95,8 +96,8 @@ struct Extras {
 /// What a pod takes of the disk, without layers.
 #[derive(Debug, Default)]
 struct Disk {
-    logs: HashMap<String, Size>,
-    volumes: Vec<(String, Size, FsUsage)>,
+    logs: HashMap<String, Space>,
+    volumes: Vec<(String, Space, FsUsage)>,
 }
 
 impl Extras {
@@ -110,7 +111,7 @@ impl Extras {
         Self {
             nodefs,
             imagefs: node::fs_usage(&node::images_path()).unwrap_or(nodefs),
-            images: Size { bytes: value(images.used_bytes), inodes: value(images.inodes_used) },
+            images: Space { bytes: value(images.used_bytes), inodes: value(images.inodes_used) },
             layers: storage::layers(context).await,
             pids: node::pids().unwrap_or_default(),
             host: network::of_host(),
@@ -124,10 +125,9 @@ fn disk(root: &Path, view: &crate::pods::PodView) -> Disk {
     let logs = view
         .containers
         .iter()
-        .filter_map(|container| Some((container.name.clone(), storage::measure(container.log.parent()?))));
+        .filter_map(|container| Some((container.name.clone(), disk::space(container.log.parent()?))));
     let volumes = storage::volumes(root, view.uid()).into_iter();
-    let volumes =
-        volumes.map(|(name, path)| (name, storage::measure(&path), node::fs_usage(&path).unwrap_or_default()));
+    let volumes = volumes.map(|(name, path)| (name, disk::space(&path), node::fs_usage(&path).unwrap_or_default()));
     Disk { logs: logs.collect(), volumes: volumes.collect() }
 }
 
@@ -238,11 +238,11 @@ fn network(time: Time, interfaces: &[network::Interface]) -> Option<Network> {
 
 /// A whole file system.
 fn whole(time: Time, fs: &FsUsage) -> Fs {
-    part(time, fs, Size { bytes: fs.used, inodes: fs.inodes.saturating_sub(fs.inodes_free) })
+    part(time, fs, Space { bytes: fs.used, inodes: fs.inodes.saturating_sub(fs.inodes_free) })
 }
 
 /// What something takes of a file system.
-fn part(time: Time, fs: &FsUsage, size: Size) -> Fs {
+fn part(time: Time, fs: &FsUsage, size: Space) -> Fs {
     Fs {
         time,
         available_bytes: fs.available,
@@ -271,7 +271,7 @@ fn volumes(time: Time, pod: &PodSample, disk: &Disk) -> Vec<Volume> {
 
 /// What a pod takes of the node's disk in all: layers, logs, `emptyDir` volumes that are not in memory.
 fn ephemeral(time: Time, pod: &PodSample, extras: &Extras, disk: &Disk) -> Fs {
-    let mut total = Size::default();
+    let mut total = Space::default();
     for container in &pod.containers {
         total += extras.layers.get(&container.id).copied().unwrap_or_default();
     }

@@ -69,47 +69,39 @@ impl Volumes {
         pod_ips: &[String],
         restart: u32,
     ) -> Result<Vec<v1::Mount>, VolumeError> {
-        let described = self.describe(pod, container, env, pod_ips, restart).await;
-        described.map_err(|problem| VolumeError { reason: "CreateContainerConfigError", message: problem.told() })
-    }
-
-    async fn describe(
-        &self,
-        pod: &Pod,
-        container: &Container,
-        env: &BTreeMap<String, String>,
-        pod_ips: &[String],
-        restart: u32,
-    ) -> Result<Vec<v1::Mount>, Problem> {
-        refuse_devices(container)?;
-        let dir = self.dir(pod)?;
-        let (mut mounts, mut parts) = (Vec::new(), Vec::new());
-        for (index, wanted) in container.volume_mounts.iter().flatten().enumerate() {
-            let (mut mount, part) = self.mount(pod, &dir, container, wanted, env).await?;
-            if let Some(path) = part {
-                let target = dir.subpath(&wanted.name, &container.name, index);
-                let volume = PathBuf::from(std::mem::replace(&mut mount.host_path, text(&target)?));
-                parts.push((wanted.name.clone(), Part { volume, path, target }));
+        let described = async {
+            refuse_devices(container)?;
+            let dir = self.dir(pod)?;
+            let (mut mounts, mut parts) = (Vec::new(), Vec::new());
+            for (index, wanted) in container.volume_mounts.iter().flatten().enumerate() {
+                let (mut mount, part) = self.mount(pod, &dir, container, wanted, env).await?;
+                if let Some(path) = part {
+                    let target = dir.subpath(&wanted.name, &container.name, index);
+                    let volume = PathBuf::from(std::mem::replace(&mut mount.host_path, text(&target)?));
+                    parts.push((wanted.name.clone(), Part { volume, path, target }));
+                }
+                mounts.push(mount);
             }
-            mounts.push(mount);
-        }
-        let hosts = Hosts::of(pod, container, pod_ips);
-        if hosts != Hosts::Unmanaged {
-            mounts.push(plain(text(&dir.hosts())?, HOSTS.to_owned()));
-        }
-        let path = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
-        let last_words = path.map(|_| dir.termination(&container.name, restart));
-        if let (Some(path), Some(file)) = (path, &last_words) {
-            mounts.push(plain(text(file)?, absolute(path)));
-        }
-        let hosts_of_pod = match hosts {
-            Hosts::Pod => hosts::content(pod, pod_ips, &self.context.settings.cluster_domain, None)?,
-            Hosts::Host | Hosts::Unmanaged => String::new(),
+            let hosts = Hosts::of(pod, container, pod_ips);
+            if hosts != Hosts::Unmanaged {
+                mounts.push(plain(text(&dir.hosts())?, HOSTS.to_owned()));
+            }
+            let path = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
+            let last_words = path.map(|_| dir.termination(&container.name, restart));
+            if let (Some(path), Some(file)) = (path, &last_words) {
+                mounts.push(plain(text(file)?, absolute(path)));
+            }
+            let hosts_of_pod = match hosts {
+                Hosts::Pod => hosts::content(pod, pod_ips, &self.context.settings.cluster_domain, None)?,
+                Hosts::Host | Hosts::Unmanaged => String::new(),
+            };
+            let (pod, container) = (pod.clone(), container.name.clone());
+            let errand = Errand { dir, parts, hosts, hosts_of_pod, pod, container, last_words, restart };
+            blocking(move || errand.run()).await??;
+            Ok(mounts)
         };
-        let (pod, container) = (pod.clone(), container.name.clone());
-        let errand = Errand { dir, parts, hosts, hosts_of_pod, pod, container, last_words, restart };
-        blocking(move || errand.run()).await??;
-        Ok(mounts)
+        let described: Result<_, Problem> = described.await;
+        described.map_err(|problem| VolumeError { reason: "CreateContainerConfigError", message: problem.told() })
     }
 
     /// One mount of all of a volume, and the part of it that is wanted instead.

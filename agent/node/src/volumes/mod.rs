@@ -18,7 +18,6 @@ mod host_path;
 mod hosts;
 mod image;
 mod layout;
-mod measure;
 mod mountpoint;
 mod mounts;
 mod nested;
@@ -29,7 +28,6 @@ mod termination;
 mod tokens;
 mod tree;
 mod trust;
-mod usage;
 mod work;
 
 use std::collections::HashMap;
@@ -46,7 +44,6 @@ use crate::context::Context;
 pub use error::{Problem, VolumeError};
 pub use image::wanted as images_wanted;
 pub use termination::limit as limit_messages;
-pub use usage::Usage;
 
 use error::{At, refused};
 use layout::PodDir;

@@ -78,7 +78,8 @@ impl Volumes {
         if let Some(host) = &volume.host_path {
             return Ok((PathBuf::from(&host.path), false));
         }
-        let place = match self.place(pod, volume) {
+        let made = self.made().get(uid(pod)).and_then(|made| made.get(&volume.name)?.place.clone());
+        let place = match made {
             Some(place) => Some(place),
             // This agent did not make it: it was restarted since.
             None => claims::resolve(&self.context.client, pod, volume).await?,
@@ -88,22 +89,6 @@ impl Volumes {
             Some(Place::Local { name, read_only, .. }) => Ok((dir.volume(Plugin::Local, &name), read_only)),
             None => refused(format!("volume {:?} leads nowhere", volume.name)),
         }
-    }
-
-    /// Where a volume lies below the root, if it does and without asking the API.
-    pub(super) fn measurable(&self, pod: &Pod, dir: &PodDir, volume: &Volume) -> Option<PathBuf> {
-        match plugin(volume) {
-            Ok(Some(Plugin::Image)) | Err(_) => None,
-            Ok(Some(plugin)) => Some(dir.volume(plugin, &volume.name)),
-            Ok(None) => match self.place(pod, volume)? {
-                Place::Local { name, .. } => Some(dir.volume(Plugin::Local, &name)),
-                Place::Host { .. } => None,
-            },
-        }
-    }
-
-    fn place(&self, pod: &Pod, volume: &Volume) -> Option<Place> {
-        self.made().get(uid(pod))?.get(&volume.name)?.place.clone()
     }
 
     fn claimed(&self, pod: &Pod, dir: &PodDir, place: &Place) -> Work {

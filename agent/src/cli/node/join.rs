@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use keelson_common::fs::atomic_write;
+use keelson_common::node::Report;
 use serde_json::json;
 
 use super::super::print;
 use super::config::Config;
 use super::progress::Progress;
-use super::socket::{Report, Reports};
+use super::socket::Reports;
 use super::systemd::Systemd;
 use super::{Places, UNIT, need_root, program};
 

@@ -1,10 +1,11 @@
 //! `keelctl node status`.
 
+use keelson_common::node::Report;
 use std::fmt::Write;
 
 use super::super::print;
 use super::Places;
-use super::socket::{Report, Reports};
+use super::socket::Reports;
 
 /// Show whether this host is a node of a cluster, and how it stands
 #[derive(Debug, clap::Args)]
@@ -84,8 +85,8 @@ fn ready(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::socket::Lasting;
     use super::*;
+    use keelson_common::node::Lasting;
 
     #[test]
     fn how_a_node_stands() {

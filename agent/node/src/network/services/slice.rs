@@ -1,13 +1,13 @@
 //! Owns [`Slice`]: what of an EndpointSlice decides where traffic goes. It is read from the API into
 //! a type with only the fields that matter, and reduced at once.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use serde::Deserialize;
 
+use super::super::watch::reads;
 use super::service::Protocol;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -61,34 +61,7 @@ struct RawPort {
     port: Option<i32>,
 }
 
-impl Resource for RawSlice {
-    type DynamicType = ();
-    type Scope = kube::core::NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "EndpointSlice".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "discovery.k8s.io".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "endpointslices".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+reads!(RawSlice as EndpointSlice);
 
 /// Some endpoints of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]

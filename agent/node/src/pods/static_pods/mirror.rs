@@ -128,12 +128,6 @@ impl Mirrors {
         Some(Mirror { namespace, name, uid, pod: pod.clone() })
     }
 
-    /// The UID of the static pod that a mirror shows, when there is such a one.
-    pub fn static_of(&self, mirror: &Pod) -> Option<String> {
-        let uid = annotation(mirror, CONFIG_MIRROR)?;
-        self.statics.borrow().contains_key(uid).then(|| uid.to_owned())
-    }
-
     /// Keeps the mirrors as they should be, until nobody reads the folder any more.
     pub async fn run(self: Arc<Self>) {
         let (mut statics, mut node) = (self.statics.clone(), self.node.clone());

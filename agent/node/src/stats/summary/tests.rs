@@ -48,7 +48,7 @@ pub(in crate::stats) fn snapshot() -> Snapshot {
 }
 
 fn extras() -> Extras {
-    let size = |bytes| Size { bytes, inodes: 1 };
+    let size = |bytes| Space { bytes, inodes: 1 };
     let fs = FsUsage { available: 50, capacity: 90, used: 40, inodes_free: 5, inodes: 9 };
     let volumes = vec![("disk".into(), size(100), fs), ("memory".into(), size(1000), fs), ("odd".into(), size(1), fs)];
     let disk = Disk { logs: HashMap::from([("c".into(), size(10))]), volumes };

@@ -146,7 +146,7 @@ async fn keeps_mirrors_as_they_should_be() {
     }
     let mirror = world.mirrors.mirror_of("1").unwrap();
     assert_eq!((mirror.name.as_str(), mirror.uid.as_str()), ("a", "made"));
-    assert_eq!(world.mirrors.static_of(&mirror.pod).as_deref(), Some("1"));
+    assert_eq!(annotation(&mirror.pod, CONFIG_MIRROR), Some("1"));
     // Somebody deletes it: it is made again, and the static pod is none the wiser.
     world.mirrors.lost(&mirror.pod);
     world.until(|calls| calls.len() == 3).await;
