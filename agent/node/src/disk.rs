@@ -42,7 +42,7 @@ pub fn space(folder: &Path) -> Space {
         if stat.st_dev != top.st_dev || (stat.st_nlink > 1 && !linked.insert(stat.st_ino)) {
             continue;
         }
-        total = total + Space { bytes: u64::try_from(stat.st_blocks).unwrap_or_default() * 512, inodes: 1 };
+        total += Space { bytes: u64::try_from(stat.st_blocks).unwrap_or_default() * 512, inodes: 1 };
         if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
             left.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
         }

@@ -18,6 +18,7 @@
 //! daemon touches no container: everything it must know is in the API, in containerd (labels and
 //! annotations) or below its root folder.
 
+pub mod alone;
 pub mod cgroups;
 pub mod cli;
 pub mod config;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use keelson_common::signals;
 use tokio::sync::{mpsc, watch};
 
+use crate::alone::alone;
 use crate::cgroups::Cgroups;
 use crate::config::Settings;
 use crate::cri::Cri;
@@ -25,6 +26,7 @@ const KNOWN: Duration = Duration::from_secs(3);
 
 /// Is a node until asked to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let _alone = alone(&settings.run)?;
     let stopped = signals::stopped().context("cannot wait for the signals to stop")?;
     let (stage, stages) = watch::channel(Stage::Joining { problem: None });
     tokio::spawn(report::serve(settings.clone(), stages));

@@ -4,6 +4,7 @@ mod say;
 
 use std::process::ExitCode;
 
+use crate::alone::alone;
 use crate::config::{self, Settings};
 use crate::join::{self, Step};
 use crate::leave::{drain, remove};
@@ -69,6 +70,8 @@ async fn leave(
 ) -> Result<String, Failure> {
     let settings = settings.map_err(Failure::config)?;
     let say = Say::new(args.say);
+    // Who runs pods would start again what is removed.
+    let _alone = alone(&settings.run).map_err(|error| Failure::new("running", join::whole(&error)))?;
     let count = remove::containers(&settings).await.map_err(Failure::remove)?;
     say.step("containers", &format!("removed the containers of {count} pods"));
     remove::kernel(&settings).await;
