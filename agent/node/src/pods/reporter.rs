@@ -120,13 +120,19 @@ impl Reporter {
                     retry = RETRY.0;
                     self.done(uid, wanted);
                 }
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
+                Err(kube::Error::Api(status)) if is_another(&status) => {
                     tracing::debug!(uid, %status, "the pod is not there any more, or is another one");
                     self.gone(uid);
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(uid, %error, "cannot write the status yet");
+                    match &error {
+                        // A fault of ours: not one that time mends, but a later status may be well.
+                        kube::Error::Api(status) if status.code == 422 && retry == RETRY.0 => {
+                            tracing::warn!(uid, pod = target.name, %error, "the API refuses the pod's status");
+                        }
+                        _ => tracing::debug!(uid, %error, "cannot write the status yet"),
+                    }
                     tokio::time::sleep(retry).await;
                     retry = (retry * 2).min(RETRY.1);
                 }
@@ -187,6 +193,15 @@ impl Reporter {
     }
 }
 
+/// Whether the pod that was meant is not in the API any more; another one may have its name.
+fn is_another(status: &kube::core::Status) -> bool {
+    let of_uid = || {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.field == "metadata.uid")
+    };
+    matches!(status.code, 404 | 409) || (status.code == 422 && of_uid())
+}
+
 /// The strategic merge patch from one status to another; nothing when they are the same.
 fn difference(written: &Value, wanted: &Value) -> Option<Value> {
     let empty = Map::new();
@@ -197,6 +212,12 @@ fn difference(written: &Value, wanted: &Value) -> Option<Value> {
             (_, Some(before)) if before == value => {}
             ("conditions", Some(before)) => {
                 patch.insert(key.clone(), conditions(before, value));
+            }
+            // Merged by address, the pod would have those of before as well.
+            ("podIPs" | "hostIPs", Some(_)) => {
+                let mut whole = vec![json!({ "$patch": "replace" })];
+                whole.extend(value.as_array().into_iter().flatten().cloned());
+                patch.insert(key.clone(), Value::Array(whole));
             }
             _ => {
                 patch.insert(key.clone(), value.clone());
@@ -236,5 +257,22 @@ mod tests {
         let patch = json!({ "phase": "Running", "message": null, "conditions": [
             { "type": "Ready", "status": "True" }, { "type": "Mine", "$patch": "delete" } ] });
         assert_eq!(difference(&old, &new), Some(patch));
+    }
+
+    #[test]
+    fn addresses_take_the_place_of_those_before() {
+        let of = |ip: &str| json!({ "podIP": ip, "podIPs": [{ "ip": ip }] });
+        let patch = json!({ "podIP": "10.0.0.2", "podIPs": [{ "$patch": "replace" }, { "ip": "10.0.0.2" }] });
+        assert_eq!(difference(&of("10.0.0.1"), &of("10.0.0.2")), Some(patch));
+    }
+
+    #[test]
+    fn a_status_that_is_refused_is_not_a_pod_that_is_gone() {
+        let refused = |code: u16, field: &str| {
+            let text = json!({ "code": code, "details": { "causes": [{ "field": field }] } });
+            is_another(&serde_json::from_value(text).unwrap())
+        };
+        assert!(refused(404, "") && refused(409, "") && refused(422, "metadata.uid"));
+        assert!(!refused(422, "status.podIPs") && !refused(500, ""));
     }
 }

@@ -72,9 +72,9 @@ async fn http(get: &Get, host: &str, limit: Duration) -> Outcome {
     let url = get.url(host);
     match tokio::time::timeout(limit, http::fetch(get, url.clone(), OUTPUT)).await {
         Ok(result) => judged(&url, result),
+        // As it is known from elsewhere.
         Err(_) => Outcome::Failure(format!(
-            "Get \"{url}\": context deadline exceeded (no answer within {}s)",
-            limit.as_secs()
+            "Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
         )),
     }
 }
