@@ -48,7 +48,8 @@ put 755 target/release/keeld-containers usr/libexec/keelson/keeld-containers
 put 755 target/release/keeld-crun usr/libexec/keelson/keeld-crun
 put 755 target/release/keeld-node usr/libexec/keelson/keeld-node
 put 755 target/release/keelctl usr/bin/keelctl
-for unit in keeld.service keelson-containers.service keelson-containers.socket keelson-node.service keelson.slice; do
+for unit in keeld.service keelson-containers.service keelson-containers.socket keelson-node.service keelson-provision.service \
+    keelson.slice; do
     put 644 $from/systemd/$unit usr/lib/systemd/system/$unit
 done
 put 644 $from/dbus/org.keelson.Host1.conf usr/share/dbus-1/system.d/org.keelson.Host1.conf
@@ -60,6 +61,9 @@ page $from/man/keelctl.1 man1
 page $from/man/keeld.8 man8
 page $from/man/keelson-containers.5 man5
 page $from/man/keelson-node.5 man5
+page $from/man/keelson-host.5 man5
+install -d "$root/usr/share/keelson"
+target/release/keelctl provision schema >"$root/usr/share/keelson/host.schema.json"
 
 # completion SHELL TARGET: what keelctl itself knows of its command line.
 completion() {

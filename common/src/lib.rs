@@ -9,5 +9,6 @@ pub mod fs;
 pub mod journal;
 pub mod node;
 pub mod packages;
+pub mod provision;
 pub mod signals;
 pub mod strict;

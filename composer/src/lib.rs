@@ -15,5 +15,6 @@ pub mod manifest;
 pub mod progress;
 pub mod resolve;
 pub mod rootfs;
+pub mod seed;
 pub mod serve;
 pub mod settings;

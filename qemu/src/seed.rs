@@ -38,15 +38,21 @@ impl Seed {
         Self { instance: uuid::Uuid::new_v4().to_string(), hostname: "keelson".into(), user_data, network_config: None }
     }
 
-    /// Writes the ISO to `file`.
-    pub fn write(&self, file: &Path) -> Result<(), Error> {
-        let dir = tempfile::tempdir().map_err(Error::io("write to", std::env::temp_dir()))?;
+    /// Writes its documents into a folder, which a web server may give to hosts.
+    pub fn write_folder(&self, folder: &Path) -> Result<(), Error> {
         let meta = format!("instance-id: {}\nlocal-hostname: {}\n", self.instance, self.hostname);
         let network = self.network_config.as_ref().map(|network| ("network-config", network));
         for (name, content) in [("meta-data", &meta), ("user-data", &self.user_data)].into_iter().chain(network) {
-            let path = dir.path().join(name);
+            let path = folder.join(name);
             fs::write(&path, content).map_err(Error::io("write", path))?;
         }
+        Ok(())
+    }
+
+    /// Writes the ISO to `file`.
+    pub fn write(&self, file: &Path) -> Result<(), Error> {
+        let dir = tempfile::tempdir().map_err(Error::io("write to", std::env::temp_dir()))?;
+        self.write_folder(dir.path())?;
         Command::new("xorriso")
             .args(["-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o"])
             .args([file, dir.path()])

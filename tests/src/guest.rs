@@ -28,6 +28,8 @@ pub struct Place {
     pub tap: String,
     /// The number of its card.
     pub number: u8,
+    /// More of its user-data, below the user: whole keys of cloud-init.
+    pub user_data: String,
     /// The card's address and the length of the network's prefix, `198.51.100.2/24`.
     pub address: String,
 }
@@ -78,6 +80,7 @@ impl Guest {
         machine.forwards = vec![Forward { host: 0, guest: 22 }];
         if let Some(place) = place {
             seed.hostname.clone_from(&place.hostname);
+            seed.user_data.push_str(&place.user_data);
             seed.network_config = Some(place.network_config());
             machine.taps = vec![Tap { name: place.tap.clone(), mac: place.mac() }];
         }

@@ -13,6 +13,7 @@ mod kargs;
 mod node;
 mod pin;
 mod print;
+mod provision;
 mod rebase;
 mod remote;
 mod rollback;
@@ -69,6 +70,7 @@ enum Verb {
     Remote(remote::Args),
     History(history::Args),
     Cleanup(cleanup::Args),
+    Provision(provision::Args),
     Completions(completions::Args),
     #[command(flatten)]
     Node(node::Verb),
@@ -98,6 +100,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Container(verb) => containers::run(verb, &cli.daemon, cli.json).await,
         Verb::Node(verb) => node::run(verb, cli.bus.as_deref(), cli.json).await.map(|()| ExitCode::SUCCESS),
+        Verb::Provision(args) => provision::run(args, cli.bus.as_deref(), cli.json).await.map(|()| ExitCode::SUCCESS),
         Verb::Completions(args) => {
             completions::run(args);
             Ok(ExitCode::SUCCESS)
@@ -120,7 +123,7 @@ async fn host(cli: Cli) -> anyhow::Result<()> {
         Verb::Remote(args) => remote::run(args, &session).await,
         Verb::History(args) => history::run(args, &session).await,
         Verb::Cleanup(args) => cleanup::run(args, &session).await,
-        Verb::Completions(_) | Verb::Node(_) | Verb::Container(_) => Ok(()),
+        Verb::Provision(_) | Verb::Completions(_) | Verb::Node(_) | Verb::Container(_) => Ok(()),
     }
 }
 

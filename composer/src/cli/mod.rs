@@ -7,6 +7,7 @@ mod image;
 mod lint;
 mod lock;
 mod run;
+mod seed;
 mod serve;
 mod show;
 
@@ -42,6 +43,7 @@ pub enum Verb {
     Lint(lint::Args),
     Lock(lock::Args),
     Run(run::Args),
+    Seed(seed::Args),
     Serve(serve::Args),
     Show(show::Args),
 }
@@ -57,6 +59,7 @@ impl Verb {
             Verb::Lint(args) => lint::run(args),
             Verb::Lock(args) => lock::run(args),
             Verb::Run(args) => run::run(args),
+            Verb::Seed(args) => seed::run(args),
             Verb::Serve(args) => serve::run(args),
             Verb::Show(args) => show::run(args),
         }

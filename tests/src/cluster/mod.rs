@@ -17,6 +17,7 @@
 mod beside;
 mod control_plane;
 mod dns;
+mod forward;
 mod identity;
 pub mod images;
 mod kubeconfig;
@@ -26,6 +27,7 @@ mod setup;
 
 pub use beside::beside;
 pub use control_plane::{ADDRESS, ControlPlane, TOKEN};
+pub use forward::Forward;
 pub use identity::{Authority, Identity, request};
 pub use kubeconfig::Credentials;
 pub use node::{Agent, NodeRig};

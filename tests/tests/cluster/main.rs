@@ -3,6 +3,7 @@
 
 mod joining;
 mod life;
+mod node_aside;
 mod node_faults;
 mod node_holds;
 mod node_join;

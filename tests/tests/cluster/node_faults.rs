@@ -17,7 +17,7 @@ fn faults_are_told_and_stay_where_they_are() {
     neighbour.ready("web").unwrap();
     let since = ".status.conditions[?(@.type==\"Ready\")].lastTransitionTime";
     let before = neighbour.field("pod/web", since).unwrap();
-    let checks: [Check; 10] = [
+    let checks: [Check; 11] = [
         ("config", a_variable_from_a_missing_secret),
         ("mount", a_volume_of_a_missing_secret),
         ("host-path", a_mount_that_fails),
@@ -28,6 +28,7 @@ fn faults_are_told_and_stay_where_they_are() {
         ("crash", a_container_that_dies_at_once),
         ("command", a_command_that_is_missing),
         ("memory", a_container_that_wants_too_much),
+        ("forks", a_container_that_forks_without_end),
     ];
     all_hold(&cluster, &rigs, &checks).unwrap();
     assert_eq!(neighbour.field("pod/web", since).unwrap(), before);
@@ -162,5 +163,18 @@ fn a_container_that_wants_too_much(place: &Place<'_>) -> Result<()> {
     let ended = place.field("pod/a", ".status.containerStatuses[0].state.terminated")?;
     let ended: Value = serde_json::from_str(&ended)?;
     ensure!(ended["exitCode"] == 137 && ended["reason"] == "OOMKilled", "{ended}");
+    Ok(())
+}
+
+fn a_container_that_forks_without_end(place: &Place<'_>) -> Result<()> {
+    let mut pod = pod("a", &shell("while :; do sleep 1000 & done"));
+    pod["spec"]["restartPolicy"] = json!("Never");
+    place.make(&[pod])?;
+    // It is not given more than a pod may have, and ends of that.
+    place.wait("pod/a", ".status.phase", "Failed")?;
+    ensure!(place.ok(&["logs", "a"])?.contains("can't fork"));
+    let ended = place.field("pod/a", ".status.containerStatuses[0].state.terminated")?;
+    let ended: Value = serde_json::from_str(&ended)?;
+    ensure!(ended["exitCode"] == 2 && ended["reason"] == "Error", "{ended}");
     Ok(())
 }

@@ -1,11 +1,8 @@
 //! What a person does with a running pod by kubectl: logs, exec, attach, port-forward, cp.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
-use keelson_common::command::CommandExt;
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::place::{Place, pod, shell, web};
@@ -60,23 +57,10 @@ pub fn one_attaches(place: &Place<'_>) -> Result<()> {
 pub fn a_port_is_forwarded(place: &Place<'_>) -> Result<()> {
     place.make(&[pod("server", &web())])?;
     place.ready("server")?;
-    let mut forward = place.command(&["port-forward", "pod/server", ":80"])?.stdout(Stdio::piped()).spawn()?;
-    // Open until the end: kubectl says each connection.
-    let mut said = BufReader::new(forward.stdout.take().context("no output")?);
-    let mut ask = || -> Result<String> {
-        let mut line = String::new();
-        said.read_line(&mut line)?;
-        let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next());
-        let url = format!("http://{}/", address.with_context(|| format!("no address in {line:?}"))?);
-        let mut curl = place.cluster.command("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--max-time", "10"]);
-        // Twice, which is two streams.
-        Ok(curl.args([&url, &url]).output_text()?)
-    };
-    let answer = ask();
-    forward.kill()?;
-    forward.wait()?;
-    ensure!(answer.as_ref().is_ok_and(|answer| answer == "server\nserver\n"), "{answer:?}");
+    let forward = place.cluster.forward(&["--namespace", place.name, "pod/server", ":80"])?;
+    // Twice, which is two streams.
+    let answer = place.cluster.fetch_twice(&format!("{}/", forward.url()))?;
+    ensure!(answer == "server\nserver\n", "{answer:?}");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
-//! Two virtual machines of the default host join a Kubernetes cluster and run pods, with systemd, cgroup
-//! v2 and crun: spread, reached by a Service, read and entered through the API server. Then one is drained,
-//! upgraded and restarted, while the workload stays at its disruption budget.
+//! Two virtual machines of the default host join a Kubernetes cluster, one by hand and one by cloud-init, and
+//! run workloads of each kind, with systemd, cgroup v2 and crun: spread, scaled, updated, reached by a Service,
+//! read and entered through the API server. Then one is drained, upgraded and restarted, while the workload
+//! stays at its disruption budget; it leaves, and the other comes back with all pods after a power cut.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +15,15 @@ use keelson_tests::containers::{TestImage, eventually};
 use keelson_tests::guest::{BOOT, Guest, Place};
 use keelson_tests::host::{self, Host};
 use keelson_tests::http::Server;
+use keelson_tests::paths;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The image of the pods.
 const IMAGE: &str = "keelson.test/busybox:1";
 /// How many of them there are, and how many must be ready at any time.
-const REPLICAS: usize = 4;
-const BUDGET: usize = 3;
+const REPLICAS: usize = 6;
+const BUDGET: usize = 5;
 /// For kubectl: how long something may take on two emulated machines.
 const PATIENCE: &str = "--timeout=180s";
 
@@ -44,10 +46,13 @@ fn two_hosts_run_pods_and_one_is_upgraded() -> Result<()> {
 fn walk(cluster: &ControlPlane, nodes: &mut Nodes, host: &Host) -> Result<()> {
     nodes.supply()?;
     nodes.join(cluster)?;
+    set_up_by_user_data(&mut nodes.guests)?;
     run_web(cluster)?;
     as_systemd_has_it(&mut nodes.guests[0])?;
     service_from_the_other_node(cluster)?;
     logs_and_exec(cluster)?;
+    a_port_is_forwarded(cluster)?;
+    other_workloads(cluster)?;
     let watch = Watch::default();
     thread::scope(|scope| {
         let fewest = scope.spawn(|| watch.fewest_ready(cluster));
@@ -58,16 +63,26 @@ fn walk(cluster: &ControlPlane, nodes: &mut Nodes, host: &Host) -> Result<()> {
         ensure!(fewest >= BUDGET, "only {fewest} pods were ready, the budget is {BUDGET}");
         Ok(())
     })?;
-    both_again(cluster)
+    both_again(cluster)?;
+    two_leaves(cluster, &mut nodes.guests[1])?;
+    power_cut(cluster, &mut nodes.guests[0])
 }
 
 impl Nodes {
-    /// Boots both at once, each with its second card in the cluster's network.
+    /// Boots both at once, each with its second card in the cluster's network; the second is told by its seed
+    /// which cluster is its own.
     fn boot(cluster: &ControlPlane, host: &Host) -> Result<Self> {
         let disk = host.disk()?;
-        let start = |name: &str, number: u8| -> Result<Guest> {
+        let node = format!(
+            "packages: [vim]\nkeelson:\n  join:\n    server: {}\n    token: {TOKEN}\n    ca-hash: [\"{}\"]\n    \
+             labels: {{ keelson.test/host: two }}\n  kernel-arguments: {{ append: [keelson.test=1] }}\n",
+            cluster.server(),
+            cluster.ca_hash(),
+        );
+        let start = |name: &str, number: u8, user_data: &str| -> Result<Guest> {
             let place = Place {
                 hostname: name.to_owned(),
+                user_data: user_data.to_owned(),
                 tap: format!("kt{}-{number}", std::process::id()),
                 number,
                 address: format!("198.51.100.{number}/24"),
@@ -76,7 +91,7 @@ impl Nodes {
             cluster.plug(&place.tap)?;
             Ok(guest)
         };
-        let mut guests = [start(NAMES[0], 11)?, start(NAMES[1], 12)?];
+        let mut guests = [start(NAMES[0], 11, "")?, start(NAMES[1], 12, &node)?];
         for guest in &mut guests {
             guest.vm.wait_ready(BOOT)?;
             guest.healthy()?;
@@ -104,22 +119,25 @@ impl Nodes {
         Ok(())
     }
 
-    /// `keelctl join`, as a person would; each is its own node's name and address by itself.
+    /// `keelctl join` on the first, as a person would; each is its own node's name and address by itself.
     fn join(&mut self, cluster: &ControlPlane) -> Result<()> {
+        let one = &mut self.guests[0];
+        let absent = one.sh("keelctl node status")?;
+        ensure!(absent.contains("no node of a cluster"), "{absent}");
+        one.sh("test \"$(systemctl show --value --property=ConditionResult keelson-node)\" = no")?;
+        let (server, hash) = (cluster.server(), cluster.ca_hash());
+        let said = one.sh(&format!(
+            "keelctl join --server {server} --token {TOKEN} --ca-hash {hash} --label keelson.test/host=one"
+        ))?;
+        ensure!(said.contains("the node is ready"), "{said}");
+        one.sh("! grep -q token /etc/keelson/node.toml")?;
+        cluster.ok(&["wait", "--for=create", "node/two", PATIENCE])?;
+        cluster.ok(&["wait", "--for=condition=Ready", "node/one", "node/two", PATIENCE])?;
         for (guest, name) in self.guests.iter_mut().zip(NAMES) {
-            let absent = guest.sh("keelctl node status")?;
-            ensure!(absent.contains("no node of a cluster"), "{absent}");
-            guest.sh("test \"$(systemctl show --value --property=ConditionResult keelson-node)\" = no")?;
-            let (server, hash) = (cluster.server(), cluster.ca_hash());
-            let said = guest.sh(&format!(
-                "keelctl join --server {server} --token {TOKEN} --ca-hash {hash} --label keelson.test/host={name}"
-            ))?;
-            ensure!(said.contains("the node is ready"), "{said}");
-            guest.sh("! grep -q token /etc/keelson/node.toml && systemctl is-enabled -q keelson-node")?;
+            guest.sh("systemctl is-enabled -q keelson-node")?;
             let status: Value = serde_json::from_str(&guest.sh("keelctl node status --json")?)?;
             ensure!(status["ready"] == true && status["name"] == name, "{status}");
         }
-        cluster.ok(&["wait", "--for=condition=Ready", "node/one", "node/two", PATIENCE])?;
         let labelled = cluster.ok(&["get", "nodes", "--selector=keelson.test/host=two", "--output=name"])?;
         ensure!(labelled == "node/two", "{labelled}");
         let runtime = "--output=jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}";
@@ -140,6 +158,34 @@ impl Nodes {
     }
 }
 
+/// What the second was told is done and reported, and nothing of it is there for everybody to read; what is
+/// wrong is told where it is told, and changes nothing.
+fn set_up_by_user_data([one, two]: &mut [Guest; 2]) -> Result<()> {
+    let report: Value = serde_json::from_str(&two.sh("keelctl provision --json")?)?;
+    let state = |part: &str| {
+        let parts = report["parts"].as_array().into_iter().flatten();
+        parts.filter(|one| one["part"] == part).map(|one| one["state"].clone()).next().unwrap_or_default()
+    };
+    ensure!(state("join") == "applied" && state("kernel-arguments") == "applied", "{report}");
+    ensure!(state("packages") == "refused", "{report}");
+    let again = two.sh("systemctl restart keelson-provision && keelctl provision")?;
+    ensure!(again.contains("join: unchanged") && again.contains("kernel-arguments: unchanged"), "{again}");
+    two.sh("! find /run/cloud-init /run/keelson /var/lib/cloud /etc/keelson -xdev -type f -perm /044 -exec grep -l 0123456789abcdef {} + | grep .")?;
+    two.sh("cloud-init schema --system && cloud-init status --wait")?;
+    for example in fs::read_dir(paths::workspace().join("manifests/examples"))? {
+        let text = fs::read_to_string(example?.path())?;
+        let check = "cloud-init schema --config-file /var/tmp/example.yaml";
+        two.sh(&format!("cat >/var/tmp/example.yaml <<'END'\n{text}\nEND\n{check}"))?;
+    }
+    let wrong = "mkdir -p /etc/keelson && printf '[joint]\\nserver = \\\"x\\\"\\n' >/etc/keelson/host.toml";
+    one.sh(wrong)?;
+    one.sh("! systemctl restart keelson-provision")?;
+    let told = one.sh("keelctl provision; journalctl --boot --unit=keelson-provision --no-pager --output=cat")?;
+    ensure!(told.matches("host.toml:1:2: unknown key `joint`; did you mean `join`?").count() >= 2, "{told}");
+    one.sh("rm /etc/keelson/host.toml && systemctl restart keelson-provision && test -e /etc/keelson/node.toml")?;
+    one.healthy()
+}
+
 /// A ReplicationController over both nodes, a Service for it, a disruption budget, and a pod that asks.
 fn run_web(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "app": "web" });
@@ -158,7 +204,7 @@ fn run_web(cluster: &ControlPlane) -> Result<()> {
         json!({ "name": "client", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "100000"] });
     let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "ReplicationController", "metadata": { "name": "web" },
-          "spec": { "replicas": REPLICAS, "selector": labels, "template": { "metadata": { "labels": labels }, "spec": pod } } },
+          "spec": { "replicas": REPLICAS - 2, "selector": labels, "template": { "metadata": { "labels": labels }, "spec": pod } } },
         { "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
           "spec": { "selector": labels, "ports": [{ "port": 80, "targetPort": 8080 }] } },
         { "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "web" },
@@ -169,8 +215,9 @@ fn run_web(cluster: &ControlPlane) -> Result<()> {
     let file = cluster.folder().join("web.json");
     fs::write(&file, objects.to_string())?;
     cluster.ok(&["apply", "--filename", &file.to_string_lossy()])?;
-    all_ready(cluster)?;
     cluster.ok(&["wait", "--for=condition=Ready", "pod/client", PATIENCE])?;
+    cluster.ok(&["scale", "replicationcontroller/web", &format!("--replicas={REPLICAS}")])?;
+    all_ready(cluster)?;
     for name in NAMES {
         ensure!(!pods_on(cluster, name)?.is_empty(), "no pod runs on {name}");
     }
@@ -228,6 +275,53 @@ fn logs_and_exec(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
+fn a_port_is_forwarded(cluster: &ControlPlane) -> Result<()> {
+    let pod = pods_on(cluster, "two")?.into_iter().next().context("no pod")?;
+    let forward = cluster.forward(&[&format!("pod/{pod}"), ":8080"])?;
+    let answer = cluster.fetch_twice(&format!("{}/hostname", forward.url()))?;
+    ensure!(answer == format!("{pod}\n{pod}\n"), "{answer:?}");
+    Ok(())
+}
+
+/// A DaemonSet on both, a Job where a label says, a Deployment that is updated; all are gone again.
+fn other_workloads(cluster: &ControlPlane) -> Result<()> {
+    let container =
+        |command: &[&str]| json!({ "name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": command });
+    let spec = |command: &[&str]| json!({ "containers": [container(command)], "terminationGracePeriodSeconds": 1 });
+    let set = |kind: &str, name: &str| {
+        let labels = json!({ "app": name });
+        json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": { "name": name },
+            "spec": {
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": spec(&["sleep", "100000"]) },
+            },
+        })
+    };
+    let mut job = spec(&["echo", "done"]);
+    job["restartPolicy"] = json!("Never");
+    job["nodeSelector"] = json!({ "keelson.test/host": "two" });
+    let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "once" },
+        "spec": { "template": { "spec": job } } });
+    let items = json!([set("DaemonSet", "everywhere"), set("Deployment", "updated"), job]);
+    let file = cluster.folder().join("workloads.json");
+    fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
+    let file = file.to_string_lossy();
+    cluster.ok(&["apply", "--filename", &file])?;
+    cluster.ok(&["rollout", "status", "daemonset/everywhere", PATIENCE])?;
+    let nodes = "--output=jsonpath={.items[*].spec.nodeName}";
+    let on = cluster.ok(&["get", "pods", "--selector=app=everywhere", nodes])?;
+    ensure!(NAMES.iter().all(|name| on.split(' ').any(|node| node == *name)), "the DaemonSet is on {on}");
+    cluster.ok(&["wait", "--for=condition=Complete", "job/once", PATIENCE])?;
+    ensure!(cluster.ok(&["get", "pods", "--selector=job-name=once", nodes])? == "two", "a label did not select");
+    ensure!(cluster.ok(&["logs", "job/once"])? == "done");
+    cluster.ok(&["rollout", "status", "deployment/updated", PATIENCE])?;
+    cluster.ok(&["set", "env", "deployment/updated", "VERSION=2"])?;
+    cluster.ok(&["rollout", "status", "deployment/updated", PATIENCE])?;
+    ensure!(cluster.ok(&["exec", "deployment/updated", "--", "sh", "-c", "echo $VERSION"])? == "2");
+    cluster.ok(&["delete", "--filename", &file, PATIENCE]).map(drop)
+}
+
 /// Drains the second node, has its host upgrade and restart, and lets pods come back.
 fn upgrade_two(cluster: &ControlPlane, guest: &mut Guest, host: &Host) -> Result<()> {
     cluster.ok(&["drain", "two", "--ignore-daemonsets", PATIENCE])?;
@@ -243,6 +337,8 @@ fn upgrade_two(cluster: &ControlPlane, guest: &mut Guest, host: &Host) -> Result
     let known = format!("--for=jsonpath={{.status.nodeInfo.bootID}}={boot}");
     cluster.ok(&["wait", "node/two", &known, PATIENCE])?;
     cluster.ok(&["wait", "node/two", "--for=condition=Ready", PATIENCE])?;
+    // What was asked for at the first boot, and nothing anew.
+    guest.sh("grep -q keelson.test=1 /proc/cmdline && keelctl provision | grep -q 'join: unchanged'")?;
     cluster.ok(&["uncordon", "two"])?;
     Ok(())
 }
@@ -278,4 +374,35 @@ fn both_again(cluster: &ControlPlane) -> Result<()> {
     ensure!(spread, "no pod came back to the node that was upgraded");
     service_from_the_other_node(cluster)?;
     logs_and_exec(cluster)
+}
+
+/// The second host is no node any more: its pods went to the other, and nothing of them is left.
+fn two_leaves(cluster: &ControlPlane, guest: &mut Guest) -> Result<()> {
+    let said = guest.sh("keelctl leave --yes")?;
+    ensure!(said.contains("kubectl delete node two"), "{said}");
+    cluster.ok(&["delete", "node", "two", PATIENCE])?;
+    guest.sh("test ! -e /etc/keelson/node.toml && ! systemctl is-active -q keelson-node")?;
+    let left = guest
+        .sh("ctr -n k8s.io containers list -q; ls -d /sys/fs/cgroup/kubepods.slice /var/log/pods/*_* 2>/dev/null; \
+         nft list tables | grep keelson- ; ip route | grep '^10\\.244' ; grep kubernetes.io /proc/mounts; true")?;
+    ensure!(left.is_empty(), "left on a host that is no node any more: {left}");
+    guest.healthy()?;
+    all_ready(cluster)?;
+    ensure!(pods_on(cluster, "one")?.len() == REPLICAS, "the pods are not all on the other node");
+    Ok(())
+}
+
+/// A host whose power is cut comes back with its pods: the same ones, in new containers.
+fn power_cut(cluster: &ControlPlane, guest: &mut Guest) -> Result<()> {
+    let names = pods_on(cluster, "one")?;
+    guest.power_cut()?;
+    let again = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1";
+    cluster.ok(&["wait", "pod/client", again, PATIENCE])?;
+    cluster.ok(&["wait", "pods", "--all", "--for=condition=Ready", PATIENCE])?;
+    ensure!(pods_on(cluster, "one")? == names, "other pods than before the cut");
+    let address = cluster.ok(&["get", "service", "web", "--output=jsonpath={.spec.clusterIP}"])?;
+    let ask = format!("for i in $(seq 10); do wget -qO- http://{address}/hostname || echo none; done");
+    let answers = cluster.ok(&["exec", "client", "--", "sh", "-c", &ask])?;
+    ensure!(answers.lines().all(|line| names.iter().any(|name| name == line)), "{answers}");
+    guest.healthy()
 }

@@ -99,7 +99,7 @@ impl Cgroups {
                 hierarchy: Hierarchy::mounted(),
                 systemd: (settings.cgroup_driver == CgroupDriver::Systemd).then(Systemd::default),
                 all,
-                pids: allocatable.pids.map(|pids| pids / 4),
+                pids: Some(allocatable.pids.map_or(i64::MAX, |pids| pids / 4).min(settings.pod_pids_limit.into())),
                 pods: std::sync::Mutex::default(),
                 burstable: tokio::sync::Mutex::default(),
             }),

@@ -11,7 +11,7 @@ use toml::Spanned;
 pub type Text = Spanned<String>;
 
 /// Keys of the top level.
-pub const TOP: [&str; 30] = [
+pub const TOP: [&str; 31] = [
     "server",
     "name",
     "addresses",
@@ -32,6 +32,7 @@ pub const TOP: [&str; 30] = [
     "labels",
     "taints",
     "max-pods",
+    "pod-pids-limit",
     "cluster-dns",
     "cluster-domain",
     "reserved",
@@ -72,6 +73,7 @@ pub struct Raw {
     #[serde(default)]
     pub taints: Vec<Text>,
     pub max_pods: Option<Spanned<u32>>,
+    pub pod_pids_limit: Option<Spanned<u32>>,
     pub cluster_dns: Option<Spanned<Words>>,
     pub cluster_domain: Option<Text>,
     #[serde(default)]

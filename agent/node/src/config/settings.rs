@@ -75,6 +75,8 @@ pub struct Settings {
     pub taints: Vec<Taint>,
     /// How many pods fit.
     pub max_pods: u32,
+    /// How many processes and threads one pod may have, as far as the host has that many.
+    pub pod_pids_limit: u32,
     /// The DNS servers of the cluster; those of the Service kube-system/kube-dns when empty.
     pub cluster_dns: Vec<IpAddr>,
     /// The cluster's domain.

@@ -57,7 +57,8 @@ impl Check<'_> {
             cgroup_root: self.option(&raw.cgroup_root, words::cgroup).unwrap_or_else(|| "kubepods".into()),
             labels: self.labels(raw),
             taints: raw.taints.iter().filter_map(|taint| self.value(taint, words::taint)).collect(),
-            max_pods: self.max_pods(raw),
+            max_pods: self.at_least_one(raw.max_pods.as_ref(), 110, "a node takes one pod at least"),
+            pod_pids_limit: self.at_least_one(raw.pod_pids_limit.as_ref(), 4096, "a pod has one process at least"),
             cluster_dns: self.ips(raw.cluster_dns.as_ref()),
             cluster_domain: self.option(&raw.cluster_domain, words::domain).unwrap_or_else(|| "cluster.local".into()),
             resolv_conf: self.resolv_conf(raw),
@@ -229,14 +230,14 @@ impl Check<'_> {
         pairs.collect()
     }
 
-    fn max_pods(&mut self, raw: &Raw) -> u32 {
-        match &raw.max_pods {
-            Some(pods) if *pods.get_ref() == 0 => {
-                self.report(pods.span(), "a node takes one pod at least");
+    fn at_least_one(&mut self, number: Option<&Spanned<u32>>, default: u32, problem: &str) -> u32 {
+        match number {
+            Some(number) if *number.get_ref() == 0 => {
+                self.report(number.span(), problem);
                 1
             }
-            Some(pods) => *pods.get_ref(),
-            None => 110,
+            Some(number) => *number.get_ref(),
+            None => default,
         }
     }
 

@@ -27,6 +27,8 @@ use crate::events::Kind;
 
 /// How often to look whether something else has taken away what was set up.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How often to look whether somebody else has come to set up the network, or is gone.
+const OTHERS: Duration = Duration::from_secs(3);
 /// How long to wait for other nodes before pods may reach the outside without knowing them.
 const NODES: Duration = Duration::from_secs(3);
 
@@ -40,7 +42,8 @@ pub(super) async fn keep(context: Arc<Context>, in_force: watch::Sender<Vec<IpNe
     let api: Api<RawNode> = Api::all(context.client.clone());
     let mut nodes = pin!(changes(api, watcher::Config::default(), "nodes", nodes::reduce));
     let mut own = context.node.subscribe();
-    let mut network = PodNetwork::new(context, in_force);
+    let mut network = PodNetwork::new(context.clone(), in_force);
+    let mut others = interval(OTHERS);
     let (mut again, mut patience) = (interval(AGAIN), Some(pin!(tokio::time::sleep(NODES))));
     loop {
         let look = tokio::select! {
@@ -50,6 +53,7 @@ pub(super) async fn keep(context: Arc<Context>, in_force: watch::Sender<Vec<IpNe
                 network.check().await;
                 true
             }
+            _ = others.tick() => cni::foreign(&context.settings.cni_conf) != network.foreign,
             () = async { if let Some(sleep) = &mut patience { sleep.as_mut().await } }, if patience.is_some() => {
                 patience = None;
                 true

@@ -82,6 +82,7 @@ fn configuration(settings: &Settings) -> serde_json::Value {
         "resolvConf": settings.resolv_conf,
         "cgroupDriver": driver,
         "maxPods": settings.max_pods,
+        "podPidsLimit": settings.pod_pids_limit,
         "containerRuntimeEndpoint": format!("unix://{}", settings.containerd.display()),
         "containerLogMaxSize": format!("{}Mi", logs::MAX_SIZE >> 20),
         "containerLogMaxFiles": logs::MAX_FILES,

@@ -21,6 +21,8 @@ pub struct Config {
     pub labels: Vec<(String, String)>,
     /// Its taints.
     pub taints: Vec<String>,
+    /// A file with the bootstrap token.
+    pub token_file: Option<String>,
     /// The bootstrap token, which is not kept once the node has joined.
     pub token: Option<String>,
 }
@@ -36,6 +38,7 @@ impl Config {
         };
         word("server", self.server.as_deref());
         word("token", token);
+        word("token-file", self.token_file.as_deref());
         word("ca", self.ca.as_deref());
         word("kubeconfig", self.kubeconfig.as_deref());
         word("name", self.name.as_deref());

@@ -205,6 +205,7 @@ fn config(args: &Args) -> anyhow::Result<Option<Config>> {
         addresses: args.addresses.clone(),
         labels: args.labels.clone(),
         taints: args.taints.clone(),
+        token_file: None,
         token,
     }))
 }

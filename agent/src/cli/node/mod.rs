@@ -16,8 +16,11 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::Subcommand;
 
+pub(super) use config::Config;
+pub(super) use systemd::Systemd;
+
 /// The unit of the node's daemon.
-const UNIT: &str = "keelson-node.service";
+pub(super) const UNIT: &str = "keelson-node.service";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]

@@ -51,6 +51,11 @@ impl Systemd {
         finished(jobs, &job, unit).await
     }
 
+    /// Has a unit started, anew if it runs, without waiting for it: it may wait for who asks.
+    pub async fn start_again(&self, unit: &str) -> anyhow::Result<()> {
+        self.0.restart_unit(unit, "replace").await.map(drop).with_context(|| format!("cannot start {unit}"))
+    }
+
     /// Stops a unit; one that is not there is stopped.
     pub async fn stop(&self, unit: &str) -> anyhow::Result<()> {
         let jobs = self.0.receive_job_removed().await?;

@@ -40,5 +40,7 @@ pub fn node(rig: &NodeRig) -> Result<Command> {
     fs::write(file("node.toml"), config)?;
     let mut command = rig.namespace().command(paths::program("keeld-node")?);
     command.arg("--config").arg(file("node.toml"));
+    // As its unit has it.
+    command.envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")]);
     Ok(command)
 }

@@ -1,0 +1,91 @@
+//! Owns having the host join the cluster that it is told of: the node's configuration, and its unit.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use keelson_common::fs::atomic_write;
+use keelson_common::provision::Join;
+
+use super::Apply;
+use super::report::Outcome;
+use crate::cli::node::{Config, Systemd, UNIT};
+
+/// The first line of a configuration that is ours to change.
+const OURS: &str = "# Written at each boot by `keelctl provision`; change the host's user-data, not this.\n";
+
+/// Writes the node's configuration where it is another, and starts the node anew then.
+pub async fn apply(join: &Join, args: &Apply, bus: Option<&str>, dry: bool) -> anyhow::Result<Outcome> {
+    // The token is forgotten with the boot: cloud-init brings it again, and a node that has joined needs none.
+    let token_file = join.token.as_ref().map(|_| args.run.join("bootstrap-token"));
+    let text = text(join, token_file.as_deref());
+    let told = format!("a node of {}", join.server);
+    let there = read(&args.node)?;
+    let (node, same) = (&args.node, there.as_deref() == Some(text.as_str()));
+    if there.as_ref().is_some_and(|there| !there.starts_with(OURS)) {
+        bail!("{} was written by somebody else: `keelctl leave`, or remove `join` from the user-data", node.display());
+    }
+    if dry {
+        return Ok(if same { Outcome::Unchanged(told) } else { Outcome::Applied(told) });
+    }
+    if let (Some(path), Some(token)) = (&token_file, &join.token) {
+        write(path, token)?;
+    }
+    if same {
+        return Ok(Outcome::Unchanged(told));
+    }
+    write(node, &text)?;
+    let systemd = Systemd::connect(bus).await?;
+    systemd.start_again(UNIT).await?;
+    Ok(Outcome::Applied(told))
+}
+
+fn text(join: &Join, token_file: Option<&Path>) -> String {
+    let config = Config {
+        server: Some(join.server.clone()),
+        token_file: token_file.map(|path| path.to_string_lossy().into_owned()).or_else(|| join.token_file.clone()),
+        ca_hashes: join.ca_hash.clone(),
+        name: join.name.clone(),
+        addresses: join.addresses.clone(),
+        labels: join.labels.clone().into_iter().collect(),
+        taints: join.taints.clone(),
+        ..Config::default()
+    };
+    let text = config.kept();
+    OURS.to_owned() + text.split_once('\n').map_or("", |(_, rest)| rest)
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    atomic_write(path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_not_in_the_configuration() {
+        let join = Join {
+            server: "https://m:6443".into(),
+            token: Some("abcdef.0123456789abcdef".into()),
+            ca_hash: vec!["sha256:00".into()],
+            labels: [("zone".to_owned(), "a".to_owned())].into(),
+            ..Join::default()
+        };
+        let text = text(&join, Some(Path::new("/run/keelson/bootstrap-token")));
+        assert!(text.starts_with(OURS) && !text.contains("abcdef"), "{text}");
+        assert!(text.contains("token-file = \"/run/keelson/bootstrap-token\"\n"), "{text}");
+        assert!(text.contains("[labels]\n\"zone\" = \"a\"\n"), "{text}");
+    }
+}

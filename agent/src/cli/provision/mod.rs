@@ -1,0 +1,143 @@
+//! `keelctl provision`: the host is set up as cloud-init, or `/etc/keelson/host.toml`, says.
+//!
+//! ```text
+//! /etc/keelson/host.toml ─┐
+//!                         ├─> sources ─> HostConfig ─> parts, one after the other ─> report
+//! cloud-init's merged ────┘   (whole, or nothing is done)
+//! ```
+//!
+//! Every part is brought to what is asked for, which changes nothing where it is so already.
+
+mod containers;
+mod join;
+mod kernel;
+mod report;
+mod sources;
+mod update;
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::Subcommand;
+use keelson_common::provision::{HostConfig, schema};
+
+use super::print;
+use super::session::Session;
+use report::{Outcome, Part, Report};
+
+/// Set this host up as cloud-init was told, and show what came of it
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "A host is set up by the key `keelson:` of its cloud-config, or by /etc/keelson/host.toml; where both \
+        have a part, cloud-init's counts. At each boot it is read, checked whole, and applied part by part: what is as it \
+        should be is left alone. keelson-host(5) tells of every key.",
+    after_help = "Examples:\n  \
+        keelctl provision                   what came of it at this boot\n  \
+        keelctl provision apply --dry-run   what would be changed\n  \
+        keelctl provision schema            the JSON schema of the key"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show what came of it at this boot (the default)
+    Status,
+    /// Set the host up; done at each boot
+    Apply(Apply),
+    /// Print the JSON schema of `keelson:`
+    Schema,
+}
+
+#[derive(Debug, clap::Args)]
+struct Apply {
+    /// Change nothing, and say what would be changed
+    #[arg(long)]
+    dry_run: bool,
+    /// cloud-init's merged configuration
+    #[arg(long, value_name = "FILE", hide = true, default_value = "/run/cloud-init/combined-cloud-config.json")]
+    cloud_config: PathBuf,
+    /// The host's own file
+    #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/host.toml")]
+    host_config: PathBuf,
+    /// The folder of what is forgotten with the boot
+    #[arg(long, value_name = "DIR", hide = true, default_value = "/run/keelson")]
+    run: PathBuf,
+    /// The node's configuration
+    #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/node.toml")]
+    node: PathBuf,
+}
+
+/// Where the last report is.
+const REPORT: &str = "/run/keelson/provision.json";
+
+/// Runs a verb.
+pub async fn run(args: Args, bus: Option<&str>, json: bool) -> anyhow::Result<()> {
+    match args.what {
+        None | Some(What::Status) => status(json),
+        Some(What::Schema) => print::document(&schema()),
+        Some(What::Apply(args)) => apply(&args, bus, json).await,
+    }
+}
+
+fn status(json: bool) -> anyhow::Result<()> {
+    let report = Report::read(REPORT.as_ref())?;
+    if json { print::document(&report) } else { print::line(&report.text()) }
+}
+
+async fn apply(args: &Apply, bus: Option<&str>, json: bool) -> anyhow::Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "`keelctl provision apply` needs root");
+    let (mut report, mut good) = (Report::default(), false);
+    match sources::read(&args.cloud_config, &args.host_config) {
+        Ok((config, ignored)) => {
+            parts(&config, args, bus, json, &mut report).await;
+            good = !report.refused();
+            // cloud-init has left them out: the host is not worse for it.
+            report.parts.extend(ignored);
+        }
+        Err(problems) => {
+            let refused = problems.into_iter().map(|problem| Part::new("configuration", Outcome::Refused(problem)));
+            report.parts.extend(refused);
+        }
+    }
+    if !args.dry_run {
+        report.write(&args.run.join("provision.json"))?;
+    }
+    if json {
+        print::document(&report)?
+    } else {
+        print::line(&report.text())?
+    }
+    ensure!(good, "not everything was set up, see above; everything else is as it was asked for");
+    Ok(())
+}
+
+async fn parts(config: &HostConfig, args: &Apply, bus: Option<&str>, json: bool, report: &mut Report) {
+    let dry = args.dry_run;
+    if !config.containers.is_empty() || args.run.join(containers::FOLDER).exists() {
+        report.add("containers", containers::apply(&config.containers, &args.run, dry));
+    }
+    if let Some(join) = &config.join {
+        report.add("join", join::apply(join, args, bus, dry).await);
+    }
+    if config.update.is_none() && config.kernel_arguments.is_none() {
+        return;
+    }
+    let session = Session::open(bus, json).await;
+    if let Some(wanted) = &config.update {
+        let done = match &session {
+            Ok(session) => update::apply(wanted, session, dry).await,
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        report.add("update", done);
+    }
+    if let Some(wanted) = &config.kernel_arguments {
+        let done = match &session {
+            Ok(session) => kernel::apply(wanted, session, dry).await,
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        report.add("kernel-arguments", done);
+    }
+}

@@ -1,0 +1,258 @@
+//! Owns what a host is told to be: the key `keelson:` of a cloud-config, which is also all of
+//! `/etc/keelson/host.toml`. What it says is read whole, and checked whole, before anything is done.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::strict::{Source, parse};
+
+/// The key of the top level of a cloud-config.
+pub const KEY: &str = "keelson";
+/// The keys below it.
+pub const TOP: [&str; 4] = ["update", "kernel-arguments", "containers", "join"];
+
+/// How a Keelson host is set up: the key `keelson:` of a cloud-config, or /etc/keelson/host.toml.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct HostConfig {
+    /// Where versions of the host come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+    /// Kernel arguments, from the next boot on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_arguments: Option<KernelArguments>,
+    /// Containers that the host keeps running: each is what a file of /etc/keelson/containers.d says, see
+    /// keelson-containers(5).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub containers: BTreeMap<String, serde_json::Map<String, Value>>,
+    /// The Kubernetes cluster that the host is a node of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
+}
+
+/// Where versions of the host come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct Update {
+    /// The URL of the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// OpenPGP public keys in ASCII armor, one of which must have signed a version; those that the image
+    /// trusts are trusted as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+}
+
+/// A change of the kernel's arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct KernelArguments {
+    /// KEY or KEY=VALUE, to be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub append: Vec<String>,
+    /// KEY or KEY=VALUE, not to be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delete: Vec<String>,
+}
+
+/// A Kubernetes cluster, and how the host is let in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct Join {
+    /// The API server, https://HOST:PORT.
+    pub server: String,
+    /// The bootstrap token, ID.SECRET.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z0-9]{6}\.[a-z0-9]{16}$"))]
+    pub token: Option<String>,
+    /// A file on the host with the bootstrap token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+    /// Hashes of the authority's key, sha256:HEX; more than one while it is being changed.
+    #[serde(default)]
+    pub ca_hash: Vec<String>,
+    /// The node's name, instead of the hostname.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The node's addresses, instead of the one on the way to the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Labels of the node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Taints of the node, KEY[=VALUE]:EFFECT.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<String>,
+}
+
+/// The JSON schema of [`HostConfig`], draft 7 as cloud-init's own.
+pub fn schema() -> Value {
+    let generator = schemars::generate::SchemaSettings::draft07().into_generator();
+    generator.into_root_schema_for::<HostConfig>().to_value()
+}
+
+/// Reads the value of the key in a cloud-config; gives all that is wrong.
+pub fn from_value(value: &Value) -> Result<HostConfig, Vec<String>> {
+    // By the reader that knows to name the nearest key.
+    let text = match toml::to_string(&without_nulls(value)) {
+        Ok(text) if value.is_object() => text,
+        _ => return Err(vec![format!("`{KEY}` must be a mapping with the keys {}", TOP.join(", "))]),
+    };
+    let source = Source { path: KEY.into(), text };
+    from_toml(&source).map_err(|problems| problems.into_iter().map(|problem| problem.message).collect())
+}
+
+/// Reads a file with nothing else in it.
+pub fn from_toml(source: &Source) -> Result<HostConfig, Vec<crate::strict::Problem>> {
+    let config: HostConfig = parse(source, &TOP).map_err(|problem| vec![problem])?;
+    let problems = check(&config);
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    // A check is of a value, wherever it was written.
+    let place = |key: &str| source.text.find(key).unwrap_or_default();
+    Err(problems.into_iter().map(|(key, message)| source.problem(place(key), message)).collect())
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(without_nulls).collect()),
+        other => other.clone(),
+    }
+}
+
+/// What is wrong beyond the shape: the key, and a sentence.
+fn check(config: &HostConfig) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if let Some(update) = &config.update {
+        if update.url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+            found.push(("url", "update.url: the repository is an http:// or https:// URL".to_owned()));
+        }
+        if update.keys.iter().any(|key| !key.contains("BEGIN PGP PUBLIC KEY BLOCK")) {
+            let what = "update.keys: each is an OpenPGP public key in ASCII armor (gpg --armor --export)";
+            found.push(("keys", what.to_owned()));
+        }
+    }
+    if let Some(join) = &config.join {
+        check_join(join, &mut found);
+    }
+    for name in config.containers.keys().filter(|name| !is_file_name(name)) {
+        found.push(("containers", format!("containers: `{name}` is no name; one is made of a-z, 0-9, - and _")));
+    }
+    let arguments = config.kernel_arguments.iter().flat_map(|kernel| kernel.append.iter().chain(&kernel.delete));
+    for argument in arguments.filter(|argument| argument.is_empty() || argument.contains(char::is_whitespace)) {
+        let what = format!("kernel-arguments: {argument:?} is not one argument; each has an item of its own");
+        found.push(("kernel-arguments", what));
+    }
+    found
+}
+
+fn check_join(join: &Join, found: &mut Vec<(&'static str, String)>) {
+    if !join.server.starts_with("https://") {
+        found.push(("server", format!("join.server: `{}` is no https:// URL of an API server", join.server)));
+    }
+    if join.token.is_none() == join.token_file.is_none() {
+        found.push(("join", "join: give one of `token` and `token-file`".to_owned()));
+    }
+    if join.token.as_ref().is_some_and(|token| !is_token(token)) {
+        // Not shown: it may be a secret all the same.
+        let what = "join.token: a bootstrap token is 6 characters, a dot and 16 characters of a-z and 0-9";
+        found.push(("token", what.to_owned()));
+    }
+    if join.ca_hash.is_empty() {
+        let what = "join.ca-hash is missing: without the hash of its authority's key, anybody could be the cluster";
+        found.push(("join", what.to_owned()));
+    }
+    for hash in join.ca_hash.iter().filter(|hash| !is_hash(hash)) {
+        found.push(("ca-hash", format!("join.ca-hash: `{hash}` is not sha256: and 64 hexadecimal digits")));
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    let lower = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    text.split_once('.').is_some_and(|(id, secret)| id.len() == 6 && secret.len() == 16 && lower(id) && lower(secret))
+}
+
+fn is_hash(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:");
+    digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn is_file_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn hash() -> String {
+        format!("sha256:{}", "ab".repeat(32))
+    }
+
+    #[test]
+    fn the_whole_is_read() {
+        let value = json!({
+            "update": { "url": "https://updates.example/", "keys": null },
+            "kernel-arguments": { "append": ["quiet"] },
+            "containers": { "web": { "container": [{ "image": "web:1" }] } },
+            "join": { "server": "https://master:6443", "token": "abcdef.0123456789abcdef", "ca-hash": [hash()] },
+        });
+        let config = from_value(&value).unwrap();
+        assert_eq!(config.join.unwrap().ca_hash, [hash()]);
+        assert_eq!(config.containers["web"]["container"][0]["image"], "web:1");
+        assert_eq!(config.update.unwrap().keys, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wrong_key_is_told_with_the_nearest() {
+        let problems = from_value(&json!({ "join": { "sever": "https://m" } })).unwrap_err();
+        assert_eq!(problems, ["unknown key `sever` in [join]; did you mean `server`?"]);
+        assert!(from_value(&json!(["join"])).unwrap_err()[0].contains("must be a mapping"));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_and_no_secret() {
+        let value = json!({
+            "update": { "url": "updates.example", "keys": ["key"] },
+            "kernel-arguments": { "append": ["a b"] },
+            "containers": { "../x": {} },
+            "join": { "server": "master", "token": "S3CRET", "ca-hash": ["sha256:12"] },
+        });
+        let problems = from_value(&value).unwrap_err();
+        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert!(!problems.concat().contains("S3CRET"));
+        let neither = from_value(&json!({ "join": { "server": "https://m" } })).unwrap_err();
+        assert!(neither[0].contains("one of `token` and `token-file`") && neither[1].contains("ca-hash is missing"));
+    }
+
+    #[test]
+    fn a_file_has_lines() {
+        let text =
+            "[join]\nserver = \"master\"\ntoken-file = \"/t\"\n".to_owned() + &format!("ca-hash = [\"{}\"]\n", hash());
+        let problems = from_toml(&Source { path: "host.toml".into(), text }).unwrap_err();
+        assert_eq!(problems[0].to_string(), "host.toml:2:1: join.server: `master` is no https:// URL of an API server");
+    }
+
+    #[test]
+    fn the_schema_has_every_key() {
+        let schema = schema();
+        let keys = schema["properties"].as_object().unwrap();
+        assert!(TOP.iter().all(|key| keys.contains_key(*key)) && keys.len() == TOP.len(), "{schema}");
+        assert_eq!(schema["additionalProperties"], false);
+        assert!(!schema.to_string().contains("$ref"), "it is put into another schema: {schema}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Owns judging user-data without a boot: what is Keelson's by our schema, the rest by cloud-init's own
+//! schema command.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use keelson_common::provision::{KEY, from_value};
+use serde_json::Value;
+
+/// What cloud-init knows a cloud-config by.
+const HEADER: &str = "#cloud-config";
+
+/// All that is wrong with a document by our rules; nothing where all is well.
+pub fn ours(user_data: &str) -> Vec<String> {
+    match read(user_data) {
+        Err(problem) => vec![problem],
+        Ok(config) => match config.get(KEY).map(from_value) {
+            None | Some(Ok(_)) => Vec::new(),
+            Some(Err(problems)) => problems.into_iter().map(|problem| format!("{KEY}: {problem}")).collect(),
+        },
+    }
+}
+
+fn read(user_data: &str) -> Result<Value, String> {
+    if user_data.lines().next().map(str::trim_end) != Some(HEADER) {
+        return Err(format!("its first line must be `{HEADER}`: cloud-init does not read it otherwise"));
+    }
+    let config: Value = serde_saphyr::from_str(user_data).map_err(|error| format!("it is no YAML: {error}"))?;
+    match config {
+        Value::Null => Ok(Value::Object(serde_json::Map::new())),
+        Value::Object(_) => Ok(config),
+        _ => Err("it must be a mapping".to_owned()),
+    }
+}
+
+/// Where cloud-init is, on a machine that has it.
+pub fn cloud_init() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join("cloud-init")).find(|file| file.exists())
+}
+
+/// What cloud-init's schema command says against a document: all but our key, which it does not know.
+pub fn theirs(cloud_init: &PathBuf, user_data: &str) -> Result<Option<String>> {
+    let mut config = read(user_data).map_err(anyhow::Error::msg)?;
+    if let Some(map) = config.as_object_mut() {
+        map.remove(KEY);
+    }
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().context("cannot write to the temporary folder")?;
+    // JSON is YAML too.
+    fs::write(file.path(), format!("{HEADER}\n{config}\n"))?;
+    let mut command = Command::new(cloud_init);
+    let output = command.args(["schema", "--config-file"]).arg(file.path()).output();
+    let output = output.with_context(|| format!("cannot run {}", cloud_init.display()))?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let said = [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).trim().to_owned());
+    Ok(Some(said.join("\n").replace(&*file.path().to_string_lossy(), "user-data").trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_is_judged_and_the_rest_left_to_cloud_init() {
+        assert_eq!(ours("#cloud-config\nusers: [a]\nanything: 1\n"), Vec::<String>::new());
+        assert_eq!(ours("#cloud-config\n"), Vec::<String>::new());
+        let wrong = ours("#cloud-config\nkeelson:\n  kernel-argument: {append: [a]}\n");
+        assert_eq!(wrong, ["keelson: unknown key `kernel-argument`; did you mean `kernel-arguments`?"]);
+    }
+
+    #[test]
+    fn what_cloud_init_would_not_read_is_told() {
+        assert!(ours("keelson: {}\n")[0].contains("first line must be"));
+        assert!(ours("#cloud-config\n- a\n")[0].contains("must be a mapping"));
+        assert!(ours("#cloud-config\na: [\n")[0].starts_with("it is no YAML"));
+    }
+
+    #[test]
+    fn the_examples_are_good() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples");
+        let examples: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(examples.len() >= 2);
+        for path in examples {
+            assert_eq!(ours(&fs::read_to_string(&path).unwrap()), Vec::<String>::new(), "{}", path.display());
+        }
+    }
+}
