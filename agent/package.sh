@@ -81,4 +81,5 @@ mkdir "$root/DEBIAN"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" -e "s/@LIBC@/${libc#GLIBC_}/" \
     $from/control.in >"$root/DEBIAN/control"
 install -m 755 $from/postinst $from/prerm $from/postrm "$root/DEBIAN/"
-keelson_pack "$root" "$out" -Zxz --threads-max=1
+# zstd: a tenth of the time of xz, for a host that is composed again and again.
+keelson_pack "$root" "$out" -Zzstd -z10 --threads-max=1

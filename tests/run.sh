@@ -17,7 +17,7 @@ Ends with a summary; the exit code is 0 only when everything passed.
   --help    print this text
 
 One test alone, after a first run:
-  cargo test --release -p keelson-tests --test vm -- vm_rollback
+  cargo test --release -p keelson-tests --test vm -- vm_power
 TEXT
 }
 
@@ -61,6 +61,9 @@ finish() {
     exit "$failed"
 }
 
+# Unit tests of the large crates are not worth minutes of optimizing them once more.
+plain=()
+for crate in agent composer containers node; do plain+=(--config "profile.release.package.keelson-$crate.opt-level=0"); done
 filter=()
 [ -z "$quick" ] || filter=(--skip vm_)
 
@@ -70,5 +73,7 @@ step package agent/package.sh
 step kubernetes manifests/kubernetes/build.sh
 step format cargo fmt --all --check
 step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings
-step test cargo test --release --locked --workspace --no-fail-fast -- "${filter[@]}"
+step unit cargo test --release --locked --workspace --lib --bins --no-fail-fast "${plain[@]}"
+step test cargo test --release --locked --workspace --test '*' --no-fail-fast -- "${filter[@]}"
+step doc cargo test --release --locked --workspace --doc
 finish

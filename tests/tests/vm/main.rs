@@ -2,6 +2,7 @@
 //! no KVM, so every machine walks through many checks; two tests run at once on two cores.
 
 mod vm_containers;
+mod vm_host;
 mod vm_minimal;
 mod vm_node;
 mod vm_power;

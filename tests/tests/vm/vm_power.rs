@@ -1,4 +1,4 @@
-//! The default host loses power in the middle of a pull, of staging, and of finalizing what was
+//! The default host, on BIOS, loses power in the middle of a pull, of staging, and of finalizing what was
 //! staged; each time it boots, and in the end it is upgraded.
 
 use std::time::Duration;
@@ -15,6 +15,7 @@ fn survives_power_cuts() -> Result<()> {
     let host = host::default_host()?;
     let mut guest = Guest::boot(&host.disk()?, Firmware::Bios)?;
     guest.healthy()?;
+    guest.sh("test ! -e /sys/firmware/efi")?;
     guest.sh("echo data > /var/lib/mine && sync")?;
     cut_in_the_middle_of_a_pull(&mut guest, host)?;
     cut_in_the_middle_of_staging(&mut guest, host)?;

@@ -15,6 +15,7 @@ mod report;
 mod sources;
 mod update;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::ensure;
@@ -105,10 +106,11 @@ async fn apply(args: &Apply, bus: Option<&str>, json: bool) -> anyhow::Result<()
     if !args.dry_run {
         report.write(&args.run.join("provision.json"))?;
     }
-    if json {
-        print::document(&report)?
-    } else {
-        print::line(&report.text())?
+    match json {
+        true => print::document(&report)?,
+        // The console of a host of which nothing was asked is not told so at each boot.
+        false if report.parts.is_empty() && !std::io::stdout().is_terminal() => {}
+        false => print::line(&report.text())?,
     }
     ensure!(good, "not everything was set up, see above; everything else is as it was asked for");
     Ok(())
