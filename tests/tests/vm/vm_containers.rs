@@ -1,6 +1,8 @@
 //! Containers on the default host, with crun and cgroup v2: the classic walk by hand, limits that
 //! keep the host alive, a hundred containers, and declared containers, which are there after a reboot.
 
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 use keelson_tests::apt::AptRepository;
 use keelson_tests::containers::TestImage;
@@ -44,11 +46,18 @@ pub fn by_hand(guest: &mut Guest, supplies: &Supplies) -> Result<()> {
         ))?;
         ensure!(said.contains(&format!("Loaded image: {image}:latest")), "{said}");
     }
+    let start = Instant::now();
+    let passed = |what: &str| eprintln!("  {what} after {} s", start.elapsed().as_secs());
     a_shell_and_a_package(guest, supplies)?;
+    passed("a shell and a package");
     daemons_and_links(guest)?;
+    passed("daemons and links");
     keeld_is_killed(guest)?;
+    passed("keeld is killed");
     the_host_stays_its_own_master(guest)?;
+    passed("limits");
     a_hundred(guest)?;
+    passed("a hundred");
     guest.healthy()
 }
 

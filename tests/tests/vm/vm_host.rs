@@ -1,6 +1,8 @@
 //! The default host on UEFI through its life, in one machine: it boots, refuses what is not ours, runs
 //! containers, is upgraded by a static delta under them, and goes back to the version before.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, ensure};
 use keelson_qemu::machine::Firmware;
 use keelson_tests::guest::Guest;
@@ -15,12 +17,17 @@ fn a_host_through_its_life() -> Result<()> {
     let host = host::default_host()?;
     let supplies = Supplies::new()?;
     let mut guest = Guest::boot(&host.disk()?, Firmware::Uefi)?;
-    let guest = &mut guest;
+    let (guest, start) = (&mut guest, Instant::now());
+    let passed = |what: &str| eprintln!("{what} after {} s", start.elapsed().as_secs());
     vm_upgrade::first_boot(guest, host)?;
+    passed("first boot");
     vm_refusals::refuses_what_is_not_ours(guest, host)?;
+    passed("refusals");
     vm_upgrade::change_etc_and_var(guest)?;
     vm_containers::by_hand(guest, &supplies)?;
+    passed("containers");
     vm_containers::declare(guest)?;
+    passed("declared");
     let server = Server::start(&host.v2.keelson.repo)?;
     guest.update_from(server.port())?;
     vm_upgrade::upgrade(guest, host)?;
@@ -29,6 +36,7 @@ fn a_host_through_its_life() -> Result<()> {
     vm_upgrade::second_version(guest, host)?;
     vm_upgrade::etc_and_var_as_they_should_be(guest)?;
     vm_containers::as_before(guest).context("after the upgrade")?;
+    passed("upgrade");
     guest.sh("keelctl rollback")?;
     guest.reboot()?;
     vm_upgrade::first_version_again(guest, host)?;

@@ -177,7 +177,7 @@ fn set_up_by_user_data([one, two]: &mut [Guest; 2]) -> Result<()> {
         let check = "cloud-init schema --config-file /var/tmp/example.yaml";
         two.sh(&format!("cat >/var/tmp/example.yaml <<'END'\n{text}\nEND\n{check}"))?;
     }
-    let wrong = "mkdir -p /etc/keelson && printf '[joint]\\nserver = \\\"x\\\"\\n' >/etc/keelson/host.toml";
+    let wrong = "printf '[joint]\\nserver = 1\\n' >/etc/keelson/host.toml";
     one.sh(wrong)?;
     one.sh("! systemctl restart keelson-provision")?;
     let told = one.sh("keelctl provision; journalctl --boot --unit=keelson-provision --no-pager --output=cat")?;

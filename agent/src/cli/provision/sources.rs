@@ -64,6 +64,10 @@ fn merged(lower: HostConfig, upper: HostConfig) -> HostConfig {
 fn in_vain(config: &Value) -> Vec<Part> {
     let asked = |key: &str| match config.get(key) {
         None | Some(Value::Null | Value::Bool(false)) => false,
+        // Debian's cloud-init says how mirrors are found, to everybody.
+        Some(Value::Object(apt)) if key == "apt" => {
+            ["sources", "sources_list", "preferences", "conf"].iter().any(|key| apt.contains_key(*key))
+        }
         Some(Value::Array(list)) => !list.is_empty(),
         Some(_) => true,
     };
@@ -95,7 +99,7 @@ mod tests {
         let (cloud, own) = (folder.path().join("cloud.json"), folder.path().join("host.toml"));
         assert_eq!(read(&cloud, &own).unwrap().0, HostConfig::default());
         fs::write(&own, "[update]\nurl = \"http://own/\"\n[kernel-arguments]\nappend = [\"own\"]\n").unwrap();
-        fs::write(&cloud, r#"{"keelson": {"update": {"url": "http://cloud/"}}, "packages": ["vim"], "apt": null}"#)
+        fs::write(&cloud, r#"{"keelson": {"update": {"url": "http://cloud/"}}, "packages": ["vim"], "apt": {"preserve_sources_list": true}}"#)
             .unwrap();
         let (config, ignored) = read(&cloud, &own).unwrap();
         assert_eq!(config.update.unwrap().url.as_deref(), Some("http://cloud/"));
