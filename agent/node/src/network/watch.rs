@@ -44,7 +44,8 @@ where
             }
         });
         ready(event.ok().and_then(|event| {
-            if std::mem::take(&mut failing) {
+            // A list begins before the API is asked for it.
+            if !matches!(event, watcher::Event::Init) && std::mem::take(&mut failing) {
                 tracing::info!("{what} can be watched again");
             }
             take(event, &mut listed, &reduce)
