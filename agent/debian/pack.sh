@@ -3,7 +3,7 @@
 #
 # shellcheck shell=bash
 
-# Every time in a package is this one. Set it after building: it takes part in some builds.
+# Every time in a package is this one. dpkg-deb alone is told: it would take part in some builds.
 keelson_pack_time=1735689600
 
 # keelson_pack ROOT OUT COMPRESSION...: packs the folder ROOT, whose DEBIAN/control is written, into OUT. A

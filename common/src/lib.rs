@@ -10,5 +10,6 @@ pub mod journal;
 pub mod node;
 pub mod packages;
 pub mod provision;
+pub mod secret;
 pub mod signals;
 pub mod strict;

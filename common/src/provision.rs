@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::secret::{CaHash, Token};
 use crate::strict::{Source, parse};
 
 /// The key of the top level of a cloud-config.
@@ -165,28 +166,16 @@ fn check_join(join: &Join, found: &mut Vec<(&'static str, String)>) {
     if join.token.is_none() == join.token_file.is_none() {
         found.push(("join", "join: give one of `token` and `token-file`".to_owned()));
     }
-    if join.token.as_ref().is_some_and(|token| !is_token(token)) {
-        // Not shown: it may be a secret all the same.
-        let what = "join.token: a bootstrap token is 6 characters, a dot and 16 characters of a-z and 0-9";
-        found.push(("token", what.to_owned()));
+    if let Some(Err(problem)) = join.token.as_deref().map(str::parse::<Token>) {
+        found.push(("token", format!("join.token: {problem}")));
     }
     if join.ca_hash.is_empty() {
         let what = "join.ca-hash is missing: without the hash of its authority's key, anybody could be the cluster";
         found.push(("join", what.to_owned()));
     }
-    for hash in join.ca_hash.iter().filter(|hash| !is_hash(hash)) {
-        found.push(("ca-hash", format!("join.ca-hash: `{hash}` is not sha256: and 64 hexadecimal digits")));
+    for problem in join.ca_hash.iter().filter_map(|hash| hash.parse::<CaHash>().err()) {
+        found.push(("ca-hash", format!("join.ca-hash: {problem}")));
     }
-}
-
-fn is_token(text: &str) -> bool {
-    let lower = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    text.split_once('.').is_some_and(|(id, secret)| id.len() == 6 && secret.len() == 16 && lower(id) && lower(secret))
-}
-
-fn is_hash(text: &str) -> bool {
-    let digits = text.strip_prefix("sha256:");
-    digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn is_file_name(text: &str) -> bool {

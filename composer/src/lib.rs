@@ -6,6 +6,7 @@ pub mod commit;
 pub mod compose;
 pub mod deb;
 pub mod diff;
+pub mod expand;
 pub mod fetch;
 pub mod images;
 pub mod layout;

@@ -6,6 +6,7 @@ mod cleanup;
 mod completions;
 mod confirm;
 mod containers;
+mod files;
 mod follow;
 mod help;
 mod history;

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use keelson_common::strict::Source;
 use serde_json::json;
 
+use crate::seed::check::{self, Verdict};
 use crate::seed::hosts::{self, Host};
+use crate::seed::seed;
 use crate::seed::template::Template;
-use crate::seed::{check, seed};
 
 /// Make cloud-init's seeds for a fleet, or check user-data
 ///
@@ -104,16 +105,18 @@ fn judged(documents: &[(String, &str)]) -> Result<bool> {
     for (name, text) in documents {
         problems.extend(check::ours(text).into_iter().map(|problem| format!("{name}: {problem}")));
     }
-    let cloud_init = check::cloud_init();
-    if let (Some(program), true) = (&cloud_init, problems.is_empty()) {
+    let mut whole = true;
+    if problems.is_empty() {
         for (name, text) in documents {
-            problems.extend(check::theirs(program, text)?.map(|said| format!("{name}: {said}")));
+            match check::theirs(text)? {
+                Verdict::Good => {}
+                Verdict::Bad(said) => problems.push(format!("{name}: {said}")),
+                Verdict::Nobody => whole = false,
+            }
         }
     }
-    if !problems.is_empty() {
-        bail!("{}", problems.join("\n"));
-    }
-    Ok(cloud_init.is_some())
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(whole)
 }
 
 fn told(args: &Args, whole: bool, made: &[PathBuf]) -> Result<ExitCode> {

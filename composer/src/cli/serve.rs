@@ -1,12 +1,11 @@
 //! The verb `serve`: a repository over HTTP.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use keelson_common::signals;
 
 use crate::serve::Server;
 
@@ -37,22 +36,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 async fn serve(repo: &Path, listen: &str) -> Result<()> {
     let server = Server::bind(repo, listen).await?;
-    let stop = signals().context("cannot wait for signals")?;
+    let stop = signals::stopped().context("cannot wait for signals")?;
     let mut stdout = io::stdout();
     writeln!(stdout, "serving {} at http://{}/", repo.display(), server.address())?;
     stdout.flush()?;
     Ok(server.run(stop).await?)
-}
-
-/// Ready at the first SIGINT or SIGTERM.
-fn signals() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 fn address(text: &str) -> Result<String, String> {

@@ -20,6 +20,7 @@ pub use error::ManifestError;
 pub use files::{Entry, EntryKind};
 pub use keelson_common::strict::Problem;
 pub use load::load;
+pub use syntax::hostname;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

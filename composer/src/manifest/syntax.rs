@@ -1,6 +1,8 @@
 //! Owns the grammar of single values: pure checks of one text each, whose error says what is wrong
 //! with it and what would be right.
 
+use crate::expand::{self, Wrong};
+
 /// What a check gives: nothing, or a message without a place.
 pub type Checked = Result<(), String>;
 
@@ -239,20 +241,15 @@ pub fn module(text: &str) -> Checked {
 
 /// Replaces `${arch}` and `${name}`; anything else in `${...}` is an error.
 pub fn expand(text: &str, arch: &str, name: &str) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (variable, after) = after.split_once('}').ok_or_else(|| format!("`{text}`: `${{` is never closed"))?;
-        out.push_str(before);
-        out.push_str(match variable {
-            "arch" => arch,
-            "name" => name,
-            _ => return Err(format!("`${{{variable}}}` means nothing: there are ${{arch}} and ${{name}}")),
-        });
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
+    let word = |variable: &str| match variable {
+        "arch" => Some(arch),
+        "name" => Some(name),
+        _ => None,
+    };
+    expand::expand(text, word).map_err(|wrong| match wrong {
+        Wrong::Open { .. } => format!("`{text}`: `${{` is never closed"),
+        Wrong::Unknown { name, .. } => format!("`${{{name}}}` means nothing: there are ${{arch}} and ${{name}}"),
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! schema command.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -35,14 +35,19 @@ fn read(user_data: &str) -> Result<Value, String> {
     }
 }
 
-/// Where cloud-init is, on a machine that has it.
-pub fn cloud_init() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join("cloud-init")).find(|file| file.exists())
+/// What cloud-init's schema command says of a document.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing against it.
+    Good,
+    /// What is wrong.
+    Bad(String),
+    /// There is no cloud-init on this machine.
+    Nobody,
 }
 
-/// What cloud-init's schema command says against a document: all but our key, which it does not know.
-pub fn theirs(cloud_init: &PathBuf, user_data: &str) -> Result<Option<String>> {
+/// Has cloud-init judge all of a document but our key, which it does not know here.
+pub fn theirs(user_data: &str) -> Result<Verdict> {
     let mut config = read(user_data).map_err(anyhow::Error::msg)?;
     if let Some(map) = config.as_object_mut() {
         map.remove(KEY);
@@ -50,14 +55,16 @@ pub fn theirs(cloud_init: &PathBuf, user_data: &str) -> Result<Option<String>> {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().context("cannot write to the temporary folder")?;
     // JSON is YAML too.
     fs::write(file.path(), format!("{HEADER}\n{config}\n"))?;
-    let mut command = Command::new(cloud_init);
-    let output = command.args(["schema", "--config-file"]).arg(file.path()).output();
-    let output = output.with_context(|| format!("cannot run {}", cloud_init.display()))?;
+    let output = match Command::new("cloud-init").args(["schema", "--config-file"]).arg(file.path()).output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Nobody),
+        Err(error) => return Err(error).context("cannot run cloud-init"),
+    };
     if output.status.success() {
-        return Ok(None);
+        return Ok(Verdict::Good);
     }
     let said = [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).trim().to_owned());
-    Ok(Some(said.join("\n").replace(&*file.path().to_string_lossy(), "user-data").trim().to_owned()))
+    Ok(Verdict::Bad(said.join("\n").replace(&*file.path().to_string_lossy(), "user-data").trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use keelson_common::strict::{Problem, Source, parse as strict};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::manifest::hostname;
+
 /// One host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -59,8 +61,12 @@ pub fn parse(source: Source) -> Result<Vec<Host>, Vec<Problem>> {
     let mut wrong = |at: &Spanned<String>, message: String| problems.push(source.problem(at.span().start, message));
     for host in &raw.host {
         let name = host.name.get_ref();
-        if !is_host_name(name) {
-            wrong(&host.name, format!("`{name}` is no hostname: a-z, 0-9 and -, at most 63 of them"));
+        if let Err(problem) = hostname(name) {
+            wrong(&host.name, problem);
+        }
+        // As a node's name has to be.
+        if name.contains(char::is_uppercase) {
+            wrong(&host.name, format!("`{name}` is no hostname of a node: letters are lower case"));
         }
         if !names.insert(name.clone()) {
             wrong(&host.name, format!("there are two hosts `{name}`"));
@@ -132,11 +138,6 @@ impl Host {
         }
         Some(text)
     }
-}
-
-fn is_host_name(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..64).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn is_mac(text: &str) -> bool {

@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::expand::{Wrong, expand};
+
+/// What stands for `${` itself.
+const ESCAPE: &str = "$${";
+
 /// A template.
 #[derive(Debug, Clone)]
 pub struct Template {
@@ -43,31 +48,28 @@ impl Template {
 
     /// The document for the words of a host.
     pub fn render(&self, words: &BTreeMap<String, String>) -> Result<String, TemplateError> {
-        let mut out = String::new();
-        let mut rest = self.text.as_str();
-        while let Some(at) = rest.find("${") {
-            let (before, from) = rest.split_at(at);
-            if let Some(before) = before.strip_suffix('$') {
-                out.push_str(before);
-                out.push_str("${");
-                rest = &from[2..];
-                continue;
-            }
-            out.push_str(before);
-            let line = || self.text[..self.text.len() - from.len()].matches('\n').count() + 1;
-            let Some((name, after)) = from[2..].split_once('}').filter(|(name, _)| !name.contains('\n')) else {
-                return Err(TemplateError::Open { path: self.path.clone(), line: line() });
-            };
-            let Some(word) = words.get(name) else {
-                let known: Vec<String> = words.keys().map(|word| format!("`${{{word}}}`")).collect();
-                let (path, name, known) = (self.path.clone(), name.to_owned(), known.join(", "));
-                return Err(TemplateError::Unknown { path, line: line(), name, known });
-            };
-            out.push_str(word);
-            rest = after;
+        let mut out = Vec::new();
+        let mut before = 0;
+        for piece in self.text.split(ESCAPE) {
+            let expanded = expand(piece, |name| words.get(name).map(String::as_str));
+            out.push(expanded.map_err(|wrong| self.error(&wrong, before, words))?);
+            before += piece.len() + ESCAPE.len();
         }
-        out.push_str(rest);
-        Ok(out)
+        Ok(out.join("${"))
+    }
+
+    /// What is wrong with a piece that begins after so many bytes.
+    fn error(&self, wrong: &Wrong<'_>, before: usize, words: &BTreeMap<String, String>) -> TemplateError {
+        let (Wrong::Open { at } | Wrong::Unknown { at, .. }) = *wrong;
+        let line = self.text[..before + at].matches('\n').count() + 1;
+        let path = self.path.clone();
+        match *wrong {
+            Wrong::Open { .. } => TemplateError::Open { path, line },
+            Wrong::Unknown { name, .. } => {
+                let known: Vec<String> = words.keys().map(|word| format!("`${{{word}}}`")).collect();
+                TemplateError::Unknown { path, line, name: name.to_owned(), known: known.join(", ") }
+            }
+        }
     }
 }
 

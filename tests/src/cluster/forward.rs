@@ -1,7 +1,7 @@
 //! Owns [`Forward`]: kubectl's port-forward to a pod, for as long as somebody asks through it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use anyhow::{Context, Result};
 use keelson_common::command::CommandExt;
@@ -33,7 +33,7 @@ impl ControlPlane {
 
     /// What is at a URL, as the control plane's network sees it, asked twice.
     pub fn fetch_twice(&self, url: &str) -> Result<String> {
-        let mut curl: Command = self.command("curl");
+        let mut curl = self.command("curl");
         curl.args(["--silent", "--show-error", "--fail", "--max-time", "30"]);
         Ok(curl.args([url, url]).output_text()?)
     }

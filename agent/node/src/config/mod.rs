@@ -4,7 +4,6 @@
 mod kubeconfig;
 mod machine;
 mod raw;
-mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -17,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use keelson_common::strict::{Problem, Source};
 
+pub use keelson_common::secret::{CaHash, Token};
 pub use machine::{Facts, Identifiers};
-pub use secret::{CaHash, Token};
 pub use settings::{CgroupDriver, Join, Settings, Taint};
 pub(crate) use words::host_and_port;
 pub use words::node_name;

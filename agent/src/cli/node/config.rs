@@ -1,6 +1,9 @@
-//! Owns the text of node.toml that `keelctl join` writes. What is wrong in it is found by `keeld-node`.
+//! Owns the text of node.toml that `keelctl join` and `keelctl provision` write. What is wrong in it is found by `keeld-node`.
 
 use std::fmt::Write;
+
+/// The first line of what `keelctl join` writes.
+pub const HEADER: &str = "# Written by `keelctl join`; keelson-node(5) tells of every key.\n";
 
 /// What the file says; empty parts are left out.
 #[derive(Debug, Default, Clone)]
@@ -28,9 +31,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// The text; `token` replaces the token, so that it can be shown or left out.
-    pub fn text(&self, token: Option<&str>) -> String {
-        let mut text = "# Written by `keelctl join`; keelson-node(5) tells of every key.\n".to_owned();
+    /// The text below a comment that says whose it is; `token` replaces the token, so that it can be shown or
+    /// left out, as it is where it is kept.
+    pub fn text(&self, header: &str, token: Option<&str>) -> String {
+        let mut text = header.to_owned();
         let mut word = |key: &str, value: Option<&str>| {
             if let Some(value) = value {
                 let _ = writeln!(text, "{key} = {}", quoted(value));
@@ -59,11 +63,6 @@ impl Config {
         }
         text
     }
-
-    /// The text that is kept: without the token.
-    pub fn kept(&self) -> String {
-        self.text(None)
-    }
 }
 
 /// A basic string of TOML; JSON escapes the same way.
@@ -86,10 +85,11 @@ mod tests {
             token: Some("keel01.secret".into()),
             ..Config::default()
         };
-        let text = config.text(config.token.as_deref());
+        let text = config.text(HEADER, config.token.as_deref());
         assert!(text.contains("token = \"keel01.secret\"\n"));
-        assert!(!config.kept().contains("token"));
-        assert!(config.kept().ends_with(
+        let kept = config.text(HEADER, None);
+        assert!(!kept.contains("token"));
+        assert!(kept.ends_with(
             "server = \"https://master:6443\"\nca-hash = [\"sha256:ab\"]\naddresses = [\"10.0.0.1\"]\n\
              taints = [\"gpu=\\\"x\\\":NoSchedule\"]\n\n[labels]\n\"example.com/rack\" = \"a\"\n"
         ));

@@ -1,17 +1,15 @@
 //! `keelctl join`.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use keelson_common::fs::atomic_write;
 use keelson_common::node::Report;
 use serde_json::json;
 
-use super::super::print;
-use super::config::Config;
+use super::super::{files, print};
+use super::config::{Config, HEADER};
 use super::progress::Progress;
 use super::socket::Reports;
 use super::systemd::Systemd;
@@ -90,10 +88,10 @@ fn label(text: &str) -> Result<(String, String), String> {
 pub async fn run(args: Args, bus: Option<&str>, json: bool) -> anyhow::Result<()> {
     need_root("join")?;
     let config = config(&args)?;
-    let existing = read(&args.places.config)?;
+    let existing = files::read(&args.places.config)?;
     let progress = Progress::new(json);
     progress.waits("joining");
-    let Some(config) = config.filter(|config| existing.as_deref() != Some(config.kept().as_str())) else {
+    let Some(config) = config.filter(|config| existing.as_deref() != Some(config.text(HEADER, None).as_str())) else {
         let path = &args.places.config;
         ensure!(existing.is_some(), "say which cluster to join: --server with --token and --ca-hash, or --kubeconfig");
         return certify_and_start(&args, path, None, bus, &progress, json).await;
@@ -106,7 +104,7 @@ pub async fn run(args: Args, bus: Option<&str>, json: bool) -> anyhow::Result<()
         );
     }
     let trial = args.places.config.with_extension("toml.joining");
-    write(&trial, &config.text(config.token.as_deref()))?;
+    files::write(&trial, &config.text(HEADER, config.token.as_deref()), 0o600)?;
     let done = certify_and_start(&args, &trial, Some(&config), bus, &progress, json).await;
     remove(&trial)?;
     done
@@ -128,14 +126,14 @@ async fn certify_and_start(
     words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| (*flag).to_owned()));
     let message = program::run(&args.places.program, path, &words, progress).await?;
     if args.dry_run {
-        let text = config.map(|config| config.text(config.token.as_ref().map(|_| "…")));
+        let text = config.map(|config| config.text(HEADER, config.token.as_ref().map(|_| "…")));
         return match json {
             true => print::document(&json!({ "message": message, "config": text })),
             false => print::line(&format!("{message}\n\n{}", text.unwrap_or_default())),
         };
     }
     if let Some(config) = config {
-        write(&args.places.config, &config.kept())?;
+        files::write(&args.places.config, &config.text(HEADER, None), 0o600)?;
     }
     progress.line(&message);
     progress.waits("starting the node");
@@ -214,20 +212,6 @@ fn absolute(path: Option<&Path>) -> anyhow::Result<Option<String>> {
     let Some(path) = path else { return Ok(None) };
     let whole = fs::canonicalize(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Some(whole.to_string_lossy().into_owned()))
-}
-
-fn read(path: &Path) -> anyhow::Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    atomic_write(path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {

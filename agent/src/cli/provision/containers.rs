@@ -5,43 +5,52 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use keelson_common::fs::atomic_write;
 use keelson_common::strict::Source;
 use keelson_containers::declared::format;
 use serde_json::{Map, Value};
 
 use super::report::Outcome;
+use crate::cli::files as kept;
+
+/// Texts of declarations, by the names of their files.
+pub type Files = BTreeMap<String, String>;
 
 /// Where declarations of a boot are, below what is forgotten with it.
 pub const FOLDER: &str = "containers.d";
 
-/// Has these declared, and no others of a boot.
-pub fn apply(wanted: &BTreeMap<String, Map<String, Value>>, run: &Path, dry: bool) -> anyhow::Result<Outcome> {
-    let folder = run.join(FOLDER);
-    let mut files = BTreeMap::new();
+/// The files that declare these, by their names; or all that is wrong with them.
+pub fn files(wanted: &BTreeMap<String, Map<String, Value>>) -> Result<Files, Vec<String>> {
+    let (mut files, mut problems) = (Files::new(), Vec::new());
     for (name, declaration) in wanted {
-        files.insert(format!("{name}.toml"), text(name, declaration)?);
+        match text(name, declaration) {
+            Ok(text) => drop(files.insert(format!("{name}.toml"), text)),
+            Err(error) => problems.push(format!("{error:#}")),
+        }
     }
+    if problems.is_empty() { Ok(files) } else { Err(problems) }
+}
+
+/// Has these declared, and no others of a boot.
+pub fn apply(files: &Files, run: &Path, dry: bool) -> anyhow::Result<Outcome> {
+    let folder = run.join(FOLDER);
     let there = there(&folder)?;
-    if there == files {
-        return Ok(Outcome::Unchanged(told(&files)));
+    if there == *files {
+        return Ok(Outcome::Unchanged(told(files)));
     }
     if !dry {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         for name in there.keys().filter(|name| !files.contains_key(*name)) {
             let path = folder.join(name);
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
         for (name, text) in files.iter().filter(|(name, text)| there.get(*name) != Some(text)) {
             // Its environment may have secrets.
-            let path = folder.join(name);
-            atomic_write(&path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))?;
+            kept::write(&folder.join(name), text, 0o600)?;
         }
     }
-    Ok(Outcome::Applied(told(&files)))
+    Ok(Outcome::Applied(told(files)))
 }
 
-fn told(files: &BTreeMap<String, String>) -> String {
+fn told(files: &Files) -> String {
     let names: Vec<&str> = files.keys().map(|name| name.trim_end_matches(".toml")).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     format!("declared {names}; `keelctl containers` shows how they are")
@@ -61,8 +70,8 @@ fn text(name: &str, declaration: &Map<String, Value>) -> anyhow::Result<String> 
     }
 }
 
-fn there(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut found = BTreeMap::new();
+fn there(folder: &Path) -> anyhow::Result<Files> {
+    let mut found = Files::new();
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
@@ -82,35 +91,31 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn wanted(value: &Value) -> BTreeMap<String, Map<String, Value>> {
-        serde_json::from_value(value.clone()).unwrap()
+    fn declared(value: &Value) -> Result<Files, Vec<String>> {
+        files(&serde_json::from_value(value.clone()).unwrap())
     }
 
     #[test]
     fn declarations_come_and_go_and_are_left_alone_when_right() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path();
-        let two = wanted(&json!({
+        let two = declared(&json!({
             "web": { "container": [{ "image": "web:1", "ports": ["80:8080"], "environment": { "A": "b" } }] },
             "job": { "container": [{ "image": "job:1" }] },
-        }));
+        }))
+        .unwrap();
         assert!(matches!(apply(&two, run, true).unwrap(), Outcome::Applied(_)) && !run.join(FOLDER).exists());
         assert!(matches!(apply(&two, run, false).unwrap(), Outcome::Applied(_)));
         assert!(matches!(apply(&two, run, false).unwrap(), Outcome::Unchanged(_)));
         assert!(run.join(FOLDER).join("web.toml").exists());
-        let none = BTreeMap::new();
-        assert!(matches!(apply(&none, run, false).unwrap(), Outcome::Applied(_)));
+        assert!(matches!(apply(&Files::new(), run, false).unwrap(), Outcome::Applied(_)));
         assert_eq!(fs::read_dir(run.join(FOLDER)).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_wrong_one_is_refused_and_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let wrong = wanted(&json!({ "web": { "container": [{ "imagee": "web:1" }] } }));
-        let error = apply(&wrong, folder.path(), false).unwrap_err().to_string();
-        assert_eq!(error, "containers.web: unknown key `imagee` in [[container]]; did you mean `image`?");
-        assert!(!folder.path().join(FOLDER).exists());
-        let empty = wanted(&json!({ "web": {} }));
-        assert!(apply(&empty, folder.path(), false).unwrap_err().to_string().contains("declares nothing"));
+    fn all_that_is_wrong_is_told() {
+        let problems = declared(&json!({ "web": { "container": [{ "imagee": "web:1" }] }, "job": {} })).unwrap_err();
+        assert!(problems[0].contains("containers.job declares nothing"), "{problems:?}");
+        assert_eq!(problems[1], "containers.web: unknown key `imagee` in [[container]]; did you mean `image`?");
     }
 }

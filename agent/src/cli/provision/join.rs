@@ -1,15 +1,13 @@
 //! Owns having the host join the cluster that it is told of: the node's configuration, and its unit.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use keelson_common::fs::atomic_write;
+use anyhow::bail;
 use keelson_common::provision::Join;
 
 use super::Apply;
 use super::report::Outcome;
+use crate::cli::files;
 use crate::cli::node::{Config, Systemd, UNIT};
 
 /// The first line of a configuration that is ours to change.
@@ -21,7 +19,7 @@ pub async fn apply(join: &Join, args: &Apply, bus: Option<&str>, dry: bool) -> a
     let token_file = join.token.as_ref().map(|_| args.run.join("bootstrap-token"));
     let text = text(join, token_file.as_deref());
     let told = format!("a node of {}", join.server);
-    let there = read(&args.node)?;
+    let there = files::read(&args.node)?;
     let (node, same) = (&args.node, there.as_deref() == Some(text.as_str()));
     if there.as_ref().is_some_and(|there| !there.starts_with(OURS)) {
         bail!("{} was written by somebody else: `keelctl leave`, or remove `join` from the user-data", node.display());
@@ -30,12 +28,12 @@ pub async fn apply(join: &Join, args: &Apply, bus: Option<&str>, dry: bool) -> a
         return Ok(if same { Outcome::Unchanged(told) } else { Outcome::Applied(told) });
     }
     if let (Some(path), Some(token)) = (&token_file, &join.token) {
-        write(path, token)?;
+        files::write(path, token, 0o600)?;
     }
     if same {
         return Ok(Outcome::Unchanged(told));
     }
-    write(node, &text)?;
+    files::write(node, &text, 0o600)?;
     let systemd = Systemd::connect(bus).await?;
     systemd.start_again(UNIT).await?;
     Ok(Outcome::Applied(told))
@@ -52,22 +50,7 @@ fn text(join: &Join, token_file: Option<&Path>) -> String {
         taints: join.taints.clone(),
         ..Config::default()
     };
-    let text = config.kept();
-    OURS.to_owned() + text.split_once('\n').map_or("", |(_, rest)| rest)
-}
-
-fn read(path: &Path) -> anyhow::Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    atomic_write(path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))
+    config.text(OURS, None)
 }
 
 #[cfg(test)]

@@ -16,15 +16,16 @@ mod sources;
 mod update;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use clap::Subcommand;
-use keelson_common::provision::{HostConfig, schema};
+use keelson_common::provision::schema;
 
 use super::print;
 use super::session::Session;
 use report::{Outcome, Part, Report};
+use sources::Wanted;
 
 /// Set this host up as cloud-init was told, and show what came of it
 #[derive(Debug, clap::Args)]
@@ -64,15 +65,17 @@ struct Apply {
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/host.toml")]
     host_config: PathBuf,
     /// The folder of what is forgotten with the boot
-    #[arg(long, value_name = "DIR", hide = true, default_value = "/run/keelson")]
+    #[arg(long, value_name = "DIR", hide = true, default_value = RUN)]
     run: PathBuf,
     /// The node's configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/node.toml")]
     node: PathBuf,
 }
 
-/// Where the last report is.
-const REPORT: &str = "/run/keelson/provision.json";
+/// What is forgotten with the boot.
+const RUN: &str = "/run/keelson";
+/// The last report, below it.
+const REPORT: &str = "provision.json";
 
 /// Runs a verb.
 pub async fn run(args: Args, bus: Option<&str>, json: bool) -> anyhow::Result<()> {
@@ -84,7 +87,7 @@ pub async fn run(args: Args, bus: Option<&str>, json: bool) -> anyhow::Result<()
 }
 
 fn status(json: bool) -> anyhow::Result<()> {
-    let report = Report::read(REPORT.as_ref())?;
+    let report = Report::read(&Path::new(RUN).join(REPORT))?;
     if json { print::document(&report) } else { print::line(&report.text()) }
 }
 
@@ -92,11 +95,11 @@ async fn apply(args: &Apply, bus: Option<&str>, json: bool) -> anyhow::Result<()
     ensure!(nix::unistd::geteuid().is_root(), "`keelctl provision apply` needs root");
     let (mut report, mut good) = (Report::default(), false);
     match sources::read(&args.cloud_config, &args.host_config) {
-        Ok((config, ignored)) => {
-            parts(&config, args, bus, json, &mut report).await;
+        Ok(wanted) => {
+            parts(&wanted, args, bus, json, &mut report).await;
             good = !report.refused();
             // cloud-init has left them out: the host is not worse for it.
-            report.parts.extend(ignored);
+            report.parts.extend(wanted.in_vain);
         }
         Err(problems) => {
             let refused = problems.into_iter().map(|problem| Part::new("configuration", Outcome::Refused(problem)));
@@ -104,7 +107,7 @@ async fn apply(args: &Apply, bus: Option<&str>, json: bool) -> anyhow::Result<()
         }
     }
     if !args.dry_run {
-        report.write(&args.run.join("provision.json"))?;
+        report.write(&args.run.join(REPORT))?;
     }
     match json {
         true => print::document(&report)?,
@@ -116,10 +119,10 @@ async fn apply(args: &Apply, bus: Option<&str>, json: bool) -> anyhow::Result<()
     Ok(())
 }
 
-async fn parts(config: &HostConfig, args: &Apply, bus: Option<&str>, json: bool, report: &mut Report) {
-    let dry = args.dry_run;
-    if !config.containers.is_empty() || args.run.join(containers::FOLDER).exists() {
-        report.add("containers", containers::apply(&config.containers, &args.run, dry));
+async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, report: &mut Report) {
+    let (Wanted { config, containers, .. }, dry) = (wanted, args.dry_run);
+    if !containers.is_empty() || args.run.join(containers::FOLDER).exists() {
+        report.add("containers", containers::apply(containers, &args.run, dry));
     }
     if let Some(join) = &config.join {
         report.add("join", join::apply(join, args, bus, dry).await);
@@ -128,18 +131,12 @@ async fn parts(config: &HostConfig, args: &Apply, bus: Option<&str>, json: bool,
         return;
     }
     let session = Session::open(bus, json).await;
-    if let Some(wanted) = &config.update {
-        let done = match &session {
-            Ok(session) => update::apply(wanted, session, dry).await,
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
-        };
-        report.add("update", done);
+    // Each part says why there is none.
+    let session = || session.as_ref().map_err(|error| anyhow!("{error:#}"));
+    if let Some(update) = &config.update {
+        report.add("update", async { update::apply(update, session()?, dry).await }.await);
     }
-    if let Some(wanted) = &config.kernel_arguments {
-        let done = match &session {
-            Ok(session) => kernel::apply(wanted, session, dry).await,
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
-        };
-        report.add("kernel-arguments", done);
+    if let Some(arguments) = &config.kernel_arguments {
+        report.add("kernel-arguments", async { kernel::apply(arguments, session()?, dry).await }.await);
     }
 }

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use keelson_common::fs::atomic_write;
 use serde::{Deserialize, Serialize};
+
+use crate::cli::files;
 
 /// What came of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,19 +76,14 @@ impl Report {
 
     /// Writes it, for [`Report::read`].
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let text = serde_json::to_vec_pretty(self)?;
-        atomic_write(path, &text, 0o644).with_context(|| format!("cannot write {}", path.display()))
+        files::write(path, &serde_json::to_string_pretty(self)?, 0o644)
     }
 
     /// Reads it.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!(
-                "{} is not there: was this host set up at this boot? See `systemctl status keelson-provision`",
-                path.display()
-            )
+        let text = files::read(path)?.with_context(|| {
+            let path = path.display();
+            format!("{path} is not there: was this host set up at this boot? See `systemctl status keelson-provision`")
         })?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }

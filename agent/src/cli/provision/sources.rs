@@ -1,14 +1,14 @@
 //! Owns what a host is told, and by whom: its own file, cloud-init over it, part by part.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use keelson_common::provision::{HostConfig, KEY, from_toml, from_value};
 use keelson_common::strict::Source;
 use serde_json::Value;
 
+use super::containers::{self, Files};
 use super::report::{Outcome, Part};
+use crate::cli::files;
 
 /// Keys of cloud-init's that cannot be done on a host whose `/usr` is read-only, and what does it instead.
 const ELSEWHERE: [(&str, &str); 5] = [
@@ -19,35 +19,56 @@ const ELSEWHERE: [(&str, &str); 5] = [
     ("snap", "there are no snaps on the host; run it in a container"),
 ];
 
-/// What the host shall be, and what was asked of cloud-init in vain; or all that is wrong.
-pub fn read(cloud: &Path, own: &Path) -> Result<(HostConfig, Vec<Part>), Vec<String>> {
+/// What the host shall be.
+#[derive(Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// All of it.
+    pub config: HostConfig,
+    /// The files of its containers.
+    pub containers: Files,
+    /// What was asked of cloud-init in vain.
+    pub in_vain: Vec<Part>,
+}
+
+/// Reads it, and checks it whole; gives all that is wrong.
+pub fn read(cloud: &Path, own: &Path) -> Result<Wanted, Vec<String>> {
     let mut problems = Vec::new();
-    let lower = match text(own) {
-        Ok(None) => HostConfig::default(),
-        Ok(Some(text)) => from_toml(&Source { path: own.to_owned(), text }).unwrap_or_else(|found| {
-            problems.extend(found.iter().map(ToString::to_string));
+    let mut good = |read: Result<HostConfig, Vec<String>>| {
+        read.unwrap_or_else(|found| {
+            problems.extend(found);
             HostConfig::default()
-        }),
-        Err(problem) => {
-            problems.push(problem);
-            HostConfig::default()
-        }
+        })
     };
-    let mut ignored = Vec::new();
-    let upper = match cloud_config(cloud) {
-        Ok(config) => {
-            ignored = in_vain(&config);
-            config.get(KEY).map_or(Ok(HostConfig::default()), from_value).unwrap_or_else(|found| {
-                problems.extend(found.into_iter().map(|problem| format!("user-data, {KEY}: {problem}")));
-                HostConfig::default()
-            })
-        }
-        Err(problem) => {
-            problems.push(problem);
-            HostConfig::default()
-        }
-    };
-    if problems.is_empty() { Ok((merged(lower, upper), ignored)) } else { Err(problems) }
+    let lower = good(host_config(own));
+    let cloud = cloud_config(cloud);
+    let in_vain = cloud.as_ref().map(in_vain).unwrap_or_default();
+    let config = merged(lower, good(cloud.and_then(|config| told(&config))));
+    let containers = containers::files(&config.containers).unwrap_or_else(|found| {
+        problems.extend(found);
+        Files::new()
+    });
+    if problems.is_empty() { Ok(Wanted { config, containers, in_vain }) } else { Err(problems) }
+}
+
+/// The host's own file.
+fn host_config(path: &Path) -> Result<HostConfig, Vec<String>> {
+    let text = files::read(path).map_err(|error| vec![format!("{error:#}")])?;
+    let source = |text| Source { path: path.to_owned(), text };
+    let read = text.map_or(Ok(HostConfig::default()), |text| from_toml(&source(text)));
+    read.map_err(|found| found.iter().map(ToString::to_string).collect())
+}
+
+/// cloud-init's merged configuration; empty where cloud-init did nothing.
+fn cloud_config(path: &Path) -> Result<Value, Vec<String>> {
+    let text = files::read(path).map_err(|error| vec![format!("{error:#}")])?;
+    let read = text.map_or(Ok(Value::Null), |text| serde_json::from_str(&text));
+    read.map_err(|error| vec![format!("{}: {error}", path.display())])
+}
+
+/// What it tells this host.
+fn told(cloud: &Value) -> Result<HostConfig, Vec<String>> {
+    let read = cloud.get(KEY).map_or(Ok(HostConfig::default()), from_value);
+    read.map_err(|found| found.into_iter().map(|problem| format!("user-data, {KEY}: {problem}")).collect())
 }
 
 fn merged(lower: HostConfig, upper: HostConfig) -> HostConfig {
@@ -75,36 +96,24 @@ fn in_vain(config: &Value) -> Vec<Part> {
     found.map(|(key, instead)| Part::new(key, Outcome::Refused((*instead).to_owned()))).collect()
 }
 
-/// cloud-init's merged configuration; empty where cloud-init did nothing.
-fn cloud_config(path: &Path) -> Result<Value, String> {
-    let Some(text) = text(path)? else { return Ok(Value::Null) };
-    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn text(path: &Path) -> Result<Option<String>, String> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn cloud_init_counts_over_the_hosts_own_file() {
         let folder = tempfile::tempdir().unwrap();
         let (cloud, own) = (folder.path().join("cloud.json"), folder.path().join("host.toml"));
-        assert_eq!(read(&cloud, &own).unwrap().0, HostConfig::default());
+        assert_eq!(read(&cloud, &own).unwrap(), Wanted::default());
         fs::write(&own, "[update]\nurl = \"http://own/\"\n[kernel-arguments]\nappend = [\"own\"]\n").unwrap();
         fs::write(&cloud, r#"{"keelson": {"update": {"url": "http://cloud/"}}, "packages": ["vim"], "apt": {"preserve_sources_list": true}}"#)
             .unwrap();
-        let (config, ignored) = read(&cloud, &own).unwrap();
+        let Wanted { config, in_vain, .. } = read(&cloud, &own).unwrap();
         assert_eq!(config.update.unwrap().url.as_deref(), Some("http://cloud/"));
         assert_eq!(config.kernel_arguments.unwrap().append, ["own"]);
-        assert_eq!(ignored.iter().map(|part| part.part.as_str()).collect::<Vec<_>>(), ["packages"]);
+        assert_eq!(in_vain.iter().map(|part| part.part.as_str()).collect::<Vec<_>>(), ["packages"]);
     }
 
     #[test]
@@ -118,5 +127,8 @@ mod tests {
         assert_eq!(problems[1], "user-data, keelson: unknown key `joint`; did you mean `join`?");
         fs::write(&cloud, "{").unwrap();
         assert_eq!(read(&cloud, &own).unwrap_err().len(), 2);
+        fs::write(&own, "[containers.web]\n").unwrap();
+        fs::write(&cloud, "{}").unwrap();
+        assert!(read(&cloud, &own).unwrap_err()[0].contains("containers.web declares nothing"));
     }
 }

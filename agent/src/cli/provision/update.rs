@@ -1,11 +1,10 @@
 //! Owns where a host is told to get its next versions from, and whose signature they need.
 
-use std::fs;
-
 use keelson_common::provision::Update;
 use sha2::{Digest, Sha256};
 
 use super::report::Outcome;
+use crate::cli::files;
 use crate::cli::follow::follow;
 use crate::cli::print;
 use crate::cli::session::{Session, answer};
@@ -21,8 +20,8 @@ pub async fn apply(wanted: &Update, session: &Session, dry: bool) -> anyhow::Res
     let refspec = status.next_boot().and_then(|deployment| deployment.refspec.clone()).unwrap_or_default();
     let name = refspec.split_once(':').map_or("", |(remote, _)| remote);
     let url = remotes.iter().find(|remote| remote.name == name).and_then(|remote| remote.url.clone());
-    let taken = fs::read_to_string(TAKEN).unwrap_or_default();
-    let hash = |key: &str| hex(&Sha256::digest(key.as_bytes()));
+    let taken = files::read(TAKEN.as_ref())?.unwrap_or_default();
+    let hash = |key: &str| hex::encode(Sha256::digest(key.as_bytes()));
     let new: Vec<&String> = wanted.keys.iter().filter(|key| !taken.lines().any(|line| line == hash(key))).collect();
     let new_url = wanted.url.as_ref().filter(|wanted| Some(*wanted) != url.as_ref());
     let told = format!("from {}", wanted.url.as_ref().or(url.as_ref()).map_or("nowhere", String::as_str));
@@ -40,11 +39,7 @@ pub async fn apply(wanted: &Update, session: &Session, dry: bool) -> anyhow::Res
             print::done(follow(session, start).await?)?;
         }
         let lines: String = wanted.keys.iter().map(|key| hash(key) + "\n").collect();
-        keelson_common::fs::atomic_write(TAKEN.as_ref(), lines.as_bytes(), 0o644)?;
+        files::write(TAKEN.as_ref(), &lines, 0o644)?;
     }
     Ok(Outcome::Applied(format!("{told}, {} new keys", new.len())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! Owns what a node joins by: the bootstrap token and the hash of the authority's key.
+//! Owns what a node joins a cluster by: the bootstrap token and the hash of the authority's key.
 
 use std::fmt;
 use std::str::FromStr;
