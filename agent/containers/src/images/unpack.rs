@@ -58,7 +58,8 @@ async fn apply(containerd: &Containerd, snapshotter: &str, key: &str, step: Step
         labels: HashMap::new(),
     };
     let mounts = snapshots.prepare(prepare).await?.into_inner().mounts;
-    let apply = ApplyRequest { diff: Some(target(step.layer)), mounts, payloads: HashMap::new(), sync_fs: false };
+    // On the disk before the snapshot is told of: after a power cut it would be there with empty files.
+    let apply = ApplyRequest { diff: Some(target(step.layer)), mounts, payloads: HashMap::new(), sync_fs: true };
     let applied = containerd.diff().apply(apply).await.map_err(|status| unpacked(step.layer, &status))?;
     let applied = applied.into_inner().applied.map(|applied| applied.digest).unwrap_or_default();
     if applied != step.diff {
