@@ -11,6 +11,7 @@
 mod containers;
 mod join;
 mod kernel;
+mod master;
 mod report;
 mod sources;
 mod update;
@@ -70,6 +71,9 @@ struct Apply {
     /// The node's configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/node.toml")]
     node: PathBuf,
+    /// The master's configuration
+    #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/master.toml")]
+    master: PathBuf,
 }
 
 /// What is forgotten with the boot.
@@ -123,6 +127,9 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     let (Wanted { config, containers, .. }, dry) = (wanted, args.dry_run);
     if !containers.is_empty() || args.run.join(containers::FOLDER).exists() {
         report.add("containers", containers::apply(containers, &args.run, dry));
+    }
+    if let Some(wanted) = &config.master {
+        report.add("master", master::apply(wanted, args, bus, dry).await);
     }
     if let Some(join) = &config.join {
         report.add("join", join::apply(join, args, bus, dry).await);

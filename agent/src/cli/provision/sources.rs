@@ -79,6 +79,7 @@ fn merged(lower: HostConfig, upper: HostConfig) -> HostConfig {
         kernel_arguments: upper.kernel_arguments.or(lower.kernel_arguments),
         containers,
         join: upper.join.or(lower.join),
+        master: upper.master.or(lower.master),
     }
 }
 
