@@ -40,8 +40,11 @@ impl Folder {
         made.with_context(|| format!("cannot make {}", self.path.display()))
     }
 
-    /// Removes it and all that is in it; one that is gone is no error.
+    /// Removes it, all that is in it, and the kubeconfig outside; what is gone is no error.
     pub fn remove(&self) -> Result<()> {
+        if let Some(further) = self.further_kubeconfig() {
+            fs::remove_file(&further).with_context(|| format!("cannot remove {}", further.display()))?;
+        }
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove {}", self.path.display()))
@@ -72,6 +75,13 @@ impl Folder {
     /// The kubeconfig of its administrator.
     pub fn kubeconfig(&self) -> PathBuf {
         self.path.join("kubeconfig")
+    }
+
+    /// The kubeconfig outside the folder, where it still is as we wrote it.
+    pub fn further_kubeconfig(&self) -> Option<PathBuf> {
+        let path = self.cluster().ok()?.kubeconfig?;
+        let (ours, theirs) = (fs::read(self.kubeconfig()).ok()?, fs::read(&path).ok()?);
+        (ours == theirs).then_some(path)
     }
 
     /// The certificate of its authority.
@@ -119,7 +129,7 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock of a cluster; fails at once when another command has it.
     pub fn take(base: &Path, name: &str) -> Result<Self> {
-        let path = base.join(format!(".{name}.lock"));
+        let path = lock_file(base, name);
         let cannot = || format!("cannot lock {}", path.display());
         loop {
             let file = File::create(&path).with_context(cannot)?;
@@ -137,6 +147,16 @@ impl Lock {
             }
         }
     }
+}
+
+/// Whether a command is at work on a cluster.
+pub fn is_locked(base: &Path, name: &str) -> bool {
+    let file = File::open(lock_file(base, name));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn lock_file(base: &Path, name: &str) -> PathBuf {
+    base.join(format!(".{name}.lock"))
 }
 
 impl Drop for Lock {
@@ -157,6 +177,7 @@ mod tests {
         let lock = Lock::take(base.path(), "one").unwrap();
         let error = Lock::take(base.path(), "one").unwrap_err().to_string();
         assert!(error.contains("another `keelson cluster` command is at work on one"), "{error}");
+        assert!(is_locked(base.path(), "one") && !is_locked(base.path(), "two"));
         assert!(Lock::take(base.path(), "two").is_ok());
         drop(lock);
         assert!(Lock::take(base.path(), "one").is_ok());

@@ -17,7 +17,7 @@ use super::nodes::Node;
 use super::plan::Machine;
 use super::power;
 use super::remote::Remote;
-use super::stage::{CloudInit, Seen, Stage, stage};
+use super::stage::{CloudInit, Seen, Stage, cloud_init_begun, stage};
 use super::state::Cluster;
 use super::stop::Stop;
 
@@ -105,6 +105,7 @@ impl Wait<'_> {
         if stage(machine.role, seen) == Stage::Ready {
             return Ok(());
         }
+        seen.begun = seen.begun || cloud_init_begun(&text(&resident));
         seen.ssh = seen.ssh || machine.ssh_port.is_some_and(greets);
         let asked = seen.node.is_none() && !seen.cloud_init.as_ref().is_some_and(CloudInit::ended);
         if seen.ssh && asked {
@@ -142,9 +143,14 @@ fn greets(port: u16) -> bool {
     greeting.is_ok_and(|head| head == *b"SSH-")
 }
 
-/// The end of what a console shows, and where the rest is.
+/// All that a console showed.
+fn text(resident: &Resident) -> String {
+    String::from_utf8_lossy(&fs::read(resident.console_log()).unwrap_or_default()).into_owned()
+}
+
+/// The end of what a console shows, for an error.
 fn console(resident: &Resident) -> String {
-    let text = tail(&fs::read(resident.console_log()).unwrap_or_default());
+    let text = tail(text(resident).as_bytes());
     let lines: Vec<&str> = text.lines().collect();
     let last = lines[lines.len().saturating_sub(CONSOLE)..].join("\n");
     format!("; its console{}", indent(&last))

@@ -8,7 +8,9 @@ use super::plan::Role;
 /// What was seen of a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Whether its SSH answers.
+    /// Whether its console shows cloud-init at work.
+    pub begun: bool,
+    /// Whether its SSH answers, which it does only once cloud-init has made its users.
     pub ssh: bool,
     /// What cloud-init says of itself.
     pub cloud_init: Option<CloudInit>,
@@ -41,6 +43,11 @@ impl CloudInit {
     }
 }
 
+/// Whether a serial console shows that cloud-init is at work.
+pub fn cloud_init_begun(console: &str) -> bool {
+    console.contains("Cloud-init v.")
+}
+
 /// How far a machine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
@@ -64,7 +71,7 @@ pub fn stage(role: Role, seen: &Seen) -> Stage {
         (Role::Node, Some(node)) => return Stage::Joined(node.reason.clone()),
         _ => {}
     }
-    match (&seen.cloud_init, seen.ssh) {
+    match (&seen.cloud_init, seen.ssh || seen.begun) {
         (None, false) => Stage::Booting,
         (Some(cloud_init), _) if cloud_init.ended() => Stage::Waiting(cloud_init.errors.clone()),
         _ => Stage::CloudInit,
@@ -99,6 +106,9 @@ mod tests {
     fn a_node_goes_from_stage_to_stage() {
         let mut seen = Seen::default();
         assert_eq!(stage(Role::Node, &seen), Stage::Booting);
+        seen.begun =
+            cloud_init_begun("[  OK  ] Reached target network-pre.target\nCloud-init v. 25.1.4 running 'init'");
+        assert_eq!(stage(Role::Node, &seen), Stage::CloudInit);
         seen.ssh = true;
         assert_eq!(stage(Role::Node, &seen), Stage::CloudInit);
         seen.cloud_init = cloud_init("running");

@@ -1,13 +1,11 @@
 //! The verb `cluster down`: a cluster, or what is left of one, is no more.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Which;
-use crate::cluster::folder::{Folder, Lock, base};
+use crate::cluster::folder::{Lock, base};
 use crate::cluster::power;
 
 /// Power a cluster's machines off and remove all of it
@@ -34,24 +32,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
         println!("there is no cluster {}", args.which.name);
         return Ok(ExitCode::SUCCESS);
     }
-    let further = further_kubeconfig(&folder);
     if args.dry_run {
+        let further = folder.further_kubeconfig();
         running.iter().for_each(|name| println!("would power off {name}"));
         further.iter().chain([&folder.path().to_owned()]).for_each(|path| println!("would remove {}", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
     power::off(&folder)?;
-    if let Some(path) = further {
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
     folder.remove()?;
     println!("the cluster {} is gone", args.which.name);
     Ok(ExitCode::SUCCESS)
-}
-
-/// The kubeconfig outside the folder, where it still is as we wrote it.
-fn further_kubeconfig(folder: &Folder) -> Option<PathBuf> {
-    let path = folder.cluster().ok()?.kubeconfig?;
-    let (ours, theirs) = (fs::read(folder.kubeconfig()).ok()?, fs::read(&path).ok()?);
-    (ours == theirs).then_some(path)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cluster::folder::{Folder, base, names};
+use crate::cluster::folder::{Folder, base, is_locked, names};
 use crate::cluster::power;
 use crate::cluster::status::aligned;
 
@@ -34,6 +34,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }));
         let source = match &cluster {
             Ok(cluster) if complete => cluster.source.target.clone(),
+            _ if is_locked(&base, &name) => "a command is at work on it".to_owned(),
             _ => format!("never whole; `keelson cluster down --name {name}` clears it away"),
         };
         rows.push([name, format!("{on} of {machines}"), source]);

@@ -91,6 +91,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let extra = extra(args.user_data.as_deref())?;
     if let Some(file) = &args.kubeconfig {
         ensure!(!file.exists(), "{} is there already: name another file, or remove it", file.display());
+        let parent = std::path::absolute(file).ok().and_then(|file| file.parent().map(Path::is_dir));
+        ensure!(parent == Some(true), "there is no folder for {}", file.display());
     }
     Version::installed()?;
     let Image { path, ours, source } = image(&args.target, &args.repo, &args.cache)?;
@@ -192,12 +194,13 @@ impl Up<'_> {
         }
         let text = kubeconfig(&cluster.name, &cluster.api()?, &secrets.authority.certificate, &secrets.administrator);
         write_secret(&self.folder.kubeconfig(), &text)?;
+        if let Some(further) = &self.args.kubeconfig {
+            cluster.kubeconfig = Some(further_kubeconfig(further, &text)?);
+            cluster.write(&file)?;
+        }
         let limit = Duration::from_secs(self.args.timeout);
         Wait { folder: self.folder, cluster: &cluster, remote: &remote, board: &board, stop: self.stop }
             .all_ready(limit)?;
-        if let Some(further) = &self.args.kubeconfig {
-            cluster.kubeconfig = Some(further_kubeconfig(further, &text)?);
-        }
         cluster.complete = true;
         cluster.write(&file)?;
         Ok(cluster)

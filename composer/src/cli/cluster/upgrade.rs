@@ -98,6 +98,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     board.leave();
     tell(&args, &target, &ended);
+    let mut cluster = cluster.clone();
+    (cluster.source.commit, cluster.source.reference) = (Some(target.checksum), Some(target.reference));
+    cluster.write(&folder.cluster_file())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,7 +22,8 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 /// Has a host drain and reboot into what is staged, whatever its policy says of when.
 const APPLY: &str = "sudo -n keelctl update apply --now";
 /// What a host knows of why it went back.
-const EXPLAIN: &str = "sudo -n keelctl health 2>&1 | tail -n 12; keelctl history 2>/dev/null | tail -n 5";
+const EXPLAIN: &str = "sudo -n keelctl update status 2>/dev/null | tail -n 12; \
+    sudo -n keelctl health 2>&1 | tail -n 12; keelctl history 2>/dev/null | tail -n 5";
 
 /// The version that is rolled out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Roll<'_> {
                 }
                 Step::Apply => {
                     let boot = seen.machine.context("a machine that does not answer cannot be rebooted")?.boot;
-                    self.board.set(&machine.name, Phase::Draining.text());
+                    self.board.set(&machine.name, Phase::Draining.text(machine.role));
                     deeds.running = Some(self.remote.start(machine, APPLY)?);
                     deeds.apply = Apply::Given { boot };
                 }
@@ -118,7 +119,7 @@ impl Roll<'_> {
     }
 
     fn say(&self, machine: &Machine, phase: Phase) {
-        self.board.set(&machine.name, phase.text());
+        self.board.set(&machine.name, phase.text(machine.role));
     }
 
     fn look(&self, machine: &Machine, deeds: &mut Deeds) -> Result<Seen> {

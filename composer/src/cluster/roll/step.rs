@@ -12,6 +12,7 @@
 
 use crate::cluster::nodes::Node;
 use crate::cluster::observed::{Deployed, Health, Observed};
+use crate::cluster::plan::Role;
 
 /// What was seen of a machine.
 #[derive(Debug, Clone)]
@@ -31,6 +32,15 @@ pub enum InCluster {
     Master(bool),
     /// It is a node, which the API may not have, or not be able to tell.
     Node(Option<Node>),
+}
+
+impl InCluster {
+    fn role(&self) -> Role {
+        match self {
+            Self::Master(_) => Role::Master,
+            Self::Node(_) => Role::Node,
+        }
+    }
 }
 
 /// What became of the command that brings the version about.
@@ -71,13 +81,15 @@ pub enum Phase {
 
 impl Phase {
     /// What a person sees.
-    pub fn text(self) -> &'static str {
+    pub fn text(self, role: Role) -> &'static str {
         match self {
             Self::Unreachable => "does not answer",
             Self::Old => "still the old version",
+            Self::Draining if role == Role::Master => "going down for the reboot",
             Self::Draining => "draining",
             Self::Rebooting => "rebooting",
             Self::Unwell => "new version; waiting until it is well",
+            Self::NotReady if role == Role::Master => "new version; waiting for its API server",
             Self::NotReady => "new version; waiting until it is Ready",
             Self::Cordoned => "new version; waiting until it is uncordoned",
         }
@@ -114,8 +126,10 @@ pub enum Why {
     #[error("it did not reboot into the new version: {0}")]
     Refused(String),
     /// Time is up.
-    #[error("out of time: {}{}", .phase.text(), because(.detail))]
+    #[error("out of time: {}{}", .phase.text(*.role), because(.detail))]
     Late {
+        /// What it is for.
+        role: Role,
         /// What it was at.
         phase: Phase,
         /// What is known of why.
@@ -129,22 +143,23 @@ fn because(detail: &Option<String>) -> String {
 
 /// The next step of a machine towards the commit `target`; `late` when its time is up.
 pub fn next(target: &str, seen: &Seen, late: bool) -> Step {
+    let wait = |phase, detail| waited(seen, phase, detail, late);
     if let Apply::Refused { why } = &seen.apply {
         return Step::Failed(Why::Refused(why.clone()));
     }
     let Some(machine) = &seen.machine else {
         let told = matches!(seen.apply, Apply::Given { .. });
-        return wait(if told { Phase::Rebooting } else { Phase::Unreachable }, None, late);
+        return wait(if told { Phase::Rebooting } else { Phase::Unreachable }, None);
     };
     let is = |deployed: &Option<Deployed>| deployed.as_ref().is_some_and(|deployed| deployed.checksum == target);
     if is(&machine.booted) {
-        return settled(machine, &seen.cluster, late);
+        return settled(machine, seen, late);
     }
     match &seen.apply {
-        Apply::Given { boot } if *boot == machine.boot => wait(Phase::Draining, None, late),
+        Apply::Given { boot } if *boot == machine.boot => wait(Phase::Draining, None),
         // Its first answers after a reboot may come before it can name what runs.
         Apply::Given { .. } => match &machine.booted {
-            None => wait(Phase::Rebooting, None, late),
+            None => wait(Phase::Rebooting, None),
             Some(booted) => {
                 let health = match &machine.health {
                     Health::Good => None,
@@ -153,35 +168,37 @@ pub fn next(target: &str, seen: &Seen, late: bool) -> Step {
                 Step::Failed(Why::WentBack { to: booted.label().to_owned(), health })
             }
         },
-        _ if late || machine.booted.is_none() => wait(Phase::Old, None, late),
+        _ if late || machine.booted.is_none() => wait(Phase::Old, None),
         _ if is(&machine.staged) => Step::Apply,
         _ => Step::Stage,
     }
 }
 
 /// A machine that has the version: whether it is well.
-fn settled(machine: &Observed, cluster: &InCluster, late: bool) -> Step {
+fn settled(machine: &Observed, seen: &Seen, late: bool) -> Step {
+    let wait = |phase, detail| waited(seen, phase, detail, late);
     if let Health::Bad(why) = &machine.health {
-        return wait(Phase::Unwell, Some(why.clone()), late);
+        return wait(Phase::Unwell, Some(why.clone()));
     }
-    match cluster {
+    match &seen.cluster {
         InCluster::Master(true) => Step::Done,
-        InCluster::Master(false) => wait(Phase::NotReady, Some("its API server does not answer".to_owned()), late),
-        InCluster::Node(None) => wait(Phase::NotReady, Some("the API does not have it".to_owned()), late),
+        InCluster::Master(false) => wait(Phase::NotReady, Some("its API server does not answer".to_owned())),
+        InCluster::Node(None) => wait(Phase::NotReady, Some("the API does not have it".to_owned())),
         // What the API says may be of the boot before.
         InCluster::Node(Some(node)) if node.boot.as_ref().is_some_and(|boot| *boot != machine.boot) => {
-            wait(Phase::NotReady, Some("the API has not heard of its new boot".to_owned()), late)
+            wait(Phase::NotReady, Some("the API has not heard of its new boot".to_owned()))
         }
-        InCluster::Node(Some(node)) if !node.ready => wait(Phase::NotReady, node.reason.clone(), late),
+        InCluster::Node(Some(node)) if !node.ready => wait(Phase::NotReady, node.reason.clone()),
         InCluster::Node(Some(node)) if node.cordoned => {
-            wait(Phase::Cordoned, Some(format!("`kubectl uncordon {}` lets pods in again", node.name)), late)
+            wait(Phase::Cordoned, Some(format!("`kubectl uncordon {}` lets pods in again", node.name)))
         }
         InCluster::Node(Some(_)) => Step::Done,
     }
 }
 
-fn wait(phase: Phase, detail: Option<String>, late: bool) -> Step {
-    if late { Step::Failed(Why::Late { phase, detail }) } else { Step::Wait(phase) }
+fn waited(seen: &Seen, phase: Phase, detail: Option<String>, late: bool) -> Step {
+    let role = seen.cluster.role();
+    if late { Step::Failed(Why::Late { role, phase, detail }) } else { Step::Wait(phase) }
 }
 
 #[cfg(test)]
