@@ -2,6 +2,7 @@
 //! file of its own, and the verbs of `keelson` over them in [`cli`].
 
 pub mod cli;
+pub mod cluster;
 pub mod commit;
 pub mod compose;
 pub mod deb;

@@ -48,6 +48,11 @@ impl Layout {
         self.dir.join("console.log")
     }
 
+    /// The process id of a QEMU that stays on without us.
+    pub fn pid(&self) -> PathBuf {
+        self.dir.join("qemu.pid")
+    }
+
     /// What QEMU itself printed.
     pub fn qemu_log(&self) -> PathBuf {
         self.dir.join("qemu.log")

@@ -1,6 +1,7 @@
 //! QEMU machines: a machine as data ([`machine`]) becomes QEMU's arguments by a pure function, and
 //! [`vm::Vm`] is one that runs, with its serial console ([`console`]), QEMU's control channel
-//! ([`qmp`]) and a channel that runs commands as root in the guest ([`guest`]).
+//! ([`qmp`]) and a channel that runs commands as root in the guest ([`guest`]). A [`resident::Resident`] is one
+//! that stays on when the program that started it has ended.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -32,9 +33,11 @@ mod failure;
 pub mod guest;
 mod layout;
 pub mod machine;
+mod network;
 mod power;
 mod process;
 pub mod qmp;
+pub mod resident;
 mod scratch;
 pub mod seed;
 pub mod ssh;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::accel::Accel;
 use crate::credential::Credential;
 use crate::layout::Layout;
+use crate::network;
+pub use crate::network::{FIRST_CARD, Forward, Segment, Tap};
 
 /// What starts the guest's boot loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,25 +69,6 @@ pub struct Disk {
     pub writes: Writes,
 }
 
-/// A TCP port of the host's loopback address that leads into the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
-    /// On 127.0.0.1; 0 lets the system choose a free one.
-    pub host: u16,
-    /// In the guest.
-    pub guest: u16,
-}
-
-/// A further network card: its cable is a tap interface of this machine, made when the machine is switched
-/// on and gone when it is off. Whoever wants it in a bridge or in a network namespace puts it there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tap {
-    /// The interface's name, 15 bytes at most; not one that there is.
-    pub name: String,
-    /// The card's hardware address in the guest, `52:54:00:00:00:02`.
-    pub mac: String,
-}
-
 /// A kernel to start without any boot loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
@@ -114,6 +97,8 @@ pub struct Machine {
     pub forwards: Vec<Forward>,
     /// Network cards besides the first one, which QEMU itself routes; needs root.
     pub taps: Vec<Tap>,
+    /// Network cards on networks of machines alone; needs no root.
+    pub segments: Vec<Segment>,
     /// A cloud-init seed, see [`crate::seed`].
     pub seed: Option<PathBuf>,
     /// Handed to the guest's PID 1.
@@ -137,6 +122,7 @@ impl Machine {
             kernel: None,
             forwards: Vec::new(),
             taps: Vec::new(),
+            segments: Vec::new(),
             seed: None,
             credentials: Vec::new(),
             screen: false,
@@ -145,8 +131,20 @@ impl Machine {
         }
     }
 
-    /// QEMU's arguments, for files laid out as `layout` says.
+    /// QEMU's arguments, for files laid out as `layout` says: a machine that connects to us when it starts.
     pub fn argv(&self, layout: &Layout, accel: Accel) -> Vec<OsString> {
+        self.words(layout, accel, ",server=off", Self::channel_args).0
+    }
+
+    /// QEMU's arguments for a machine that stays on without us: in the background, with a file of its process id,
+    /// its control socket listening, and its serial console in a file.
+    pub fn resident_argv(&self, layout: &Layout, accel: Accel) -> Vec<OsString> {
+        let mut args = self.words(layout, accel, ",server=on,wait=off", Self::log_args);
+        args.option("-pidfile", layout.pid()).flag("-daemonize");
+        args.0
+    }
+
+    fn words(&self, layout: &Layout, accel: Accel, qmp: &str, console: fn(&Self, &mut Args, &Layout)) -> Args {
         let mut args = Args::default();
         args.flag("-nodefaults").flag("-no-user-config");
         args.option("-name", "keelson").option("-display", "none");
@@ -155,13 +153,13 @@ impl Machine {
             args.flag(word);
         }
         args.option("-m", self.memory.to_string()).option("-smp", self.cpus.to_string());
-        args.option("-qmp", joined("unix:", &layout.qmp(), ",server=off"));
+        args.option("-qmp", joined("unix:", &layout.qmp(), qmp));
         self.firmware_args(&mut args, layout);
         for index in 0..self.disks.len() {
             self.disk_args(&mut args, layout, index);
         }
-        self.channel_args(&mut args, layout);
-        self.network_args(&mut args);
+        console(self, &mut args, layout);
+        network::argv(&mut args, &self.forwards, &self.taps, &self.segments);
         if let Some(seed) = &self.seed {
             args.option("-drive", joined("if=none,id=seed,format=raw,readonly=on,file=", seed, ""));
             args.option("-device", "virtio-blk-pci,drive=seed,serial=seed");
@@ -173,7 +171,7 @@ impl Machine {
             args.option("-device", "VGA");
         }
         args.0.extend(self.extra.iter().cloned());
-        args.0
+        args
     }
 
     fn firmware_args(&self, args: &mut Args, layout: &Layout) {
@@ -215,30 +213,23 @@ impl Machine {
         }
     }
 
-    fn network_args(&self, args: &mut Args) {
-        let forwards = self.forwards.iter();
-        let forwards = forwards.map(|forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest));
-        args.option("-netdev", format!("user,id=net0{}", forwards.collect::<String>()));
-        // Without its boot ROM: nothing boots from the network, and firmware starts faster.
-        args.option("-device", "virtio-net-pci,netdev=net0,romfile=");
-        for (index, Tap { name, mac }) in self.taps.iter().enumerate() {
-            args.option("-netdev", format!("tap,id=tap{index},ifname={name},script=no,downscript=no"));
-            args.option("-device", format!("virtio-net-pci,netdev=tap{index},mac={mac},romfile="));
-        }
+    fn log_args(&self, args: &mut Args, layout: &Layout) {
+        args.option("-chardev", joined("file,id=console,append=on,path=", &layout.console_log(), ""));
+        args.option("-device", "isa-serial,chardev=console");
     }
 }
 
 /// An argument list in the making.
 #[derive(Default)]
-struct Args(Vec<OsString>);
+pub(crate) struct Args(pub(crate) Vec<OsString>);
 
 impl Args {
-    fn flag(&mut self, word: impl AsRef<OsStr>) -> &mut Self {
+    pub(crate) fn flag(&mut self, word: impl AsRef<OsStr>) -> &mut Self {
         self.0.push(word.as_ref().to_owned());
         self
     }
 
-    fn option(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+    pub(crate) fn option(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
         self.flag(name).flag(value)
     }
 }
@@ -294,22 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_bound() {
-        let mut machine = Machine::new("/a.raw", Format::Raw);
-        machine.forwards = vec![Forward { host: 0, guest: 22 }, Forward { host: 8080, guest: 80 }];
-        let line = words(&machine);
-        assert!(line.contains("user,id=net0,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:8080-:80"), "{line}");
-        assert_eq!(line.matches("hostfwd").count(), line.matches("hostfwd=tcp:127.0.0.1:").count());
-    }
-
-    #[test]
-    fn a_tap_is_a_card_with_its_own_address() {
-        let mut machine = Machine::new("/a.raw", Format::Raw);
-        assert!(!words(&machine).contains("tap"));
-        machine.taps = vec![Tap { name: "one".into(), mac: "52:54:00:00:00:02".into() }];
-        let line = words(&machine);
-        assert!(line.contains("-netdev tap,id=tap0,ifname=one,script=no,downscript=no -device"), "{line}");
-        assert!(line.contains("virtio-net-pci,netdev=tap0,mac=52:54:00:00:00:02"), "{line}");
+    fn a_machine_that_stays_on_listens_and_writes_files() {
+        let layout = Layout { dir: "/vm".into(), ovmf_code: "/OVMF_CODE.fd".into() };
+        let args = Machine::new("/a.raw", Format::Raw).resident_argv(&layout, Accel::Tcg);
+        let line = args.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        assert!(line.contains("-qmp unix:/vm/qmp.sock,server=on,wait=off"), "{line}");
+        assert!(line.contains("file,id=console,append=on,path=/vm/console.log"), "{line}");
+        assert!(line.ends_with("-pidfile /vm/qemu.pid -daemonize") && !line.contains("server=off"), "{line}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the few commands a machine needs do not warrant the generated types of QEMU's whole schema.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -122,6 +123,13 @@ impl Qmp {
     }
 }
 
+impl Drop for Qmp {
+    fn drop(&mut self) {
+        // The reading thread has the connection too, and QEMU serves one at a time. It fails where QEMU has closed it.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +161,15 @@ mod tests {
         assert_eq!(qmp.wait_event("RESET", Duration::from_secs(5)).unwrap().data["guest"], true);
         let error = qmp.execute("fly", Value::Null).unwrap_err();
         assert_eq!(error.to_string(), "QEMU refused `fly`: no such command");
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_value() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut lines = BufReader::new(theirs.try_clone().unwrap()).lines();
+        (&theirs).write_all(b"{\"QMP\": {}}\n{\"return\": {}}\n").unwrap();
+        drop(Qmp::new(ours).unwrap());
+        assert!(lines.next().unwrap().unwrap().contains("qmp_capabilities") && lines.next().is_none());
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The verbs of `keelson`, one file each; this file only names and dispatches them.
 
+mod cluster;
 mod completions;
 mod compose;
 mod diff;
+mod disk;
 mod image;
 mod lint;
 mod lock;
@@ -36,6 +38,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 #[expect(missing_docs, reason = "a verb's help is the documentation of its Args")]
 pub enum Verb {
+    Cluster(cluster::Args),
     Completions(completions::Args),
     Compose(compose::Args),
     Diff(diff::Args),
@@ -52,6 +55,7 @@ impl Verb {
     /// Runs the verb; the exit code is 0 only when it did what it was asked.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Verb::Cluster(args) => cluster::run(args),
             Verb::Completions(args) => completions::run(args),
             Verb::Compose(args) => compose::run(args),
             Verb::Diff(args) => diff::run(args),
