@@ -27,6 +27,8 @@ use crate::update::Settings;
 
 /// How long between two looks while the host comes up, and later.
 const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// How long keeld may take to go back.
+const ROLLBACK: Duration = Duration::from_secs(120);
 /// How long a host comes up.
 const UP: Duration = Duration::from_secs(30);
 /// What a console says before somebody logs in.
@@ -75,7 +77,8 @@ fn healthy(paths: &Paths, mut record: Record, status: Option<&HostStatus>) -> an
         if record.note_healthy(Known { checksum, version, time: time::rfc3339(time::now()) }) {
             record.write(&paths.state)?;
         }
-        print::line(&format!("Version {} is healthy.", booted.label()))?;
+        // For the journal alone: a console is told what is out of the ordinary.
+        eprintln!("Version {} is healthy.", booted.label());
     }
     remind(&record, status)?;
     Ok(ExitCode::SUCCESS)
@@ -146,7 +149,8 @@ async fn give_up(
 async fn by_keeld(back: &Deployment, bus: Option<&str>) -> anyhow::Result<()> {
     let session = in_time(Session::open(bus, true)).await?;
     for _ in 0..2 {
-        print::done(follow(&session, session.keeld.rollback(false)).await?)?;
+        let done = tokio::time::timeout(ROLLBACK, follow(&session, session.keeld.rollback(false))).await;
+        print::done(done.context("keeld does not come to an end")??)?;
         if boots_next(&in_time(session.status()).await?, back) {
             return Ok(());
         }
