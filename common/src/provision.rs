@@ -1,6 +1,8 @@
 //! Owns what a host is told to be: the key `keelson:` of a cloud-config, which is also all of
 //! `/etc/keelson/host.toml`. What it says is read whole, and checked whole, before anything is done.
 
+mod update;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -11,19 +13,24 @@ use serde_json::Value;
 use crate::secret::{CaHash, Token};
 use crate::strict::{Source, parse};
 
+pub use update::{Day, Health, Lock, Policy, Update, Window, duration, time_of_day, time_zone};
+
 /// The key of the top level of a cloud-config.
 pub const KEY: &str = "keelson";
 /// The keys below it.
-pub const TOP: [&str; 5] = ["update", "kernel-arguments", "containers", "join", "master"];
+pub const TOP: [&str; 6] = ["update", "health", "kernel-arguments", "containers", "join", "master"];
 
 /// How a Keelson host is set up: the key `keelson:` of a cloud-config, or /etc/keelson/host.toml.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(inline)]
 pub struct HostConfig {
-    /// Where versions of the host come from.
+    /// Where versions of the host come from, and when it goes over to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<Update>,
+    /// By what the host is judged healthy after a boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Kernel arguments, from the next boot on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_arguments: Option<KernelArguments>,
@@ -37,20 +44,6 @@ pub struct HostConfig {
     /// The Kubernetes cluster that the host is the master of; for hosts with the package keelson-master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master: Option<Master>,
-}
-
-/// Where versions of the host come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[schemars(inline)]
-pub struct Update {
-    /// The URL of the repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// OpenPGP public keys in ASCII armor, one of which must have signed a version; those that the image
-    /// trusts are trusted as well.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<String>,
 }
 
 /// A change of the kernel's arguments.
@@ -187,13 +180,10 @@ fn without_nulls(value: &Value) -> Value {
 fn check(config: &HostConfig) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if let Some(update) = &config.update {
-        if update.url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-            found.push(("url", "update.url: the repository is an http:// or https:// URL".to_owned()));
-        }
-        if update.keys.iter().any(|key| !key.contains("BEGIN PGP PUBLIC KEY BLOCK")) {
-            let what = "update.keys: each is an OpenPGP public key in ASCII armor (gpg --armor --export)";
-            found.push(("keys", what.to_owned()));
-        }
+        update::check(update, &mut found);
+    }
+    if let Some(health) = &config.health {
+        update::check_health(health, &mut found);
     }
     if let Some(join) = &config.join {
         check_join(join, &mut found);

@@ -68,6 +68,9 @@ struct Apply {
     /// The folder of what is forgotten with the boot
     #[arg(long, value_name = "DIR", hide = true, default_value = RUN)]
     run: PathBuf,
+    /// What outlives a reboot
+    #[arg(long, value_name = "DIR", hide = true, default_value = "/var/lib/keelson")]
+    state: PathBuf,
     /// The node's configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/node.toml")]
     node: PathBuf,
@@ -134,6 +137,11 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     if let Some(join) = &config.join {
         report.add("join", join::apply(join, args, bus, dry).await);
     }
+    match update::policy(config, &args.run, bus, dry).await {
+        Ok(None) => {}
+        Ok(Some(outcome)) => report.add("update-policy", Ok(outcome)),
+        Err(error) => report.add("update-policy", Err(error)),
+    }
     if config.update.is_none() && config.kernel_arguments.is_none() {
         return;
     }
@@ -141,7 +149,7 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     // Each part says why there is none.
     let session = || session.as_ref().map_err(|error| anyhow!("{error:#}"));
     if let Some(update) = &config.update {
-        report.add("update", async { update::apply(update, session()?, dry).await }.await);
+        report.add("update", async { update::apply(update, session()?, &args.state, dry).await }.await);
     }
     if let Some(arguments) = &config.kernel_arguments {
         report.add("kernel-arguments", async { kernel::apply(arguments, session()?, dry).await }.await);
