@@ -126,7 +126,7 @@ fn over_tls_by_the_authorities_of_the_host() -> Result<()> {
     // The authority of somebody else.
     let other = folder.path().join("other");
     fs::create_dir(&other)?;
-    asked(&Authority::new(&other)?.identity.certificate)?.expect(101)?.says(&["Unreachable", "UnknownIssuer"])?;
+    asked(&Authority::new(&other)?.identity.certificate)?.expect(101)?.says(&["Unreachable", "InvalidCertificate"])?;
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! What `keelctl updates` and `keelctl health` say of a host that was told this and that.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -48,4 +50,52 @@ fn a_host_without_systemd_is_not_healthy() {
     world.kill_keeld();
     let (document, _) = ask(&world, "", "health", &[]);
     assert_eq!(standing(&document, "keeld"), Some("bad".into()), "{document}");
+}
+
+/// What is asked of a FleetLock server that says yes once.
+fn lender() -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"}}") {
+            let mut part = [0; 4096];
+            let count = stream.read(&mut part).unwrap();
+            text.extend(&part[..count]);
+            assert!(count > 0, "{}", String::from_utf8_lossy(&text));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    (base, asked)
+}
+
+#[test]
+fn what_a_reboot_took_is_given_back_by_hand() {
+    let world = World::new();
+    let (base, asked) = lender();
+    let (lock, state) =
+        (json!({ "kind": "fleetlock", "url": base, "group": "workers" }), world.dir().join("state/update.json"));
+    let attempt = json!({ "boot_id": "before", "checksum": "2", "label": "v2", "since": 0, "lock": lock,
+        "locked": true, "draining": false, "drained": false });
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
+    fs::write(&state, json!({ "attempt": attempt }).to_string()).unwrap();
+    // Whom it was taken from counts, not whom the host is told of now.
+    let told = "[update]\nlock = { fleetlock = \"http://127.0.0.1:1\" }\n";
+    let (document, _) = ask(&world, told, "updates", &[]);
+    assert_eq!((&document["next"]["step"], &document["attempt"]["locked"]), (&"await-health".into(), &true.into()));
+    let (said, code) = ask(&world, told, "updates", &["release"]);
+    if !rustix::process::geteuid().is_root() {
+        assert!(said["error"]["message"].as_str().unwrap().contains("needs root"), "{said}");
+        return;
+    }
+    assert_eq!(code, Some(0), "{said}");
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("POST /v1/steady-state HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.to_lowercase().contains("\r\nfleet-lock-protocol: true\r\n"), "{asked}");
+    let body: Value = serde_json::from_str(asked.split("\r\n\r\n").last().unwrap()).unwrap();
+    assert_eq!(body["client_params"]["group"], "workers");
+    assert_eq!(body["client_params"]["id"].as_str().unwrap().len(), 32);
+    assert_eq!(ask(&world, told, "updates", &[]).0["attempt"], Value::Null);
 }
