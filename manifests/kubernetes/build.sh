@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 usage() {
     cat <<'TEXT'
-Usage: manifests/kubernetes/build.sh [--judges] [--dns] [--help]
+Usage: manifests/kubernetes/build.sh [--judges] [--dns] [--fleetlock] [--help]
 
 Builds upstream's Kubernetes, of the version that manifests/kubernetes/go.mod
 names, into .cache/kubernetes:
@@ -20,6 +20,10 @@ names, into .cache/kubernetes:
                   (what their images are made of), and peer, which is
                   upstream's kubelet and kube-proxy: `peer kubelet --help`
   --dns           besides, coredns with what a cluster's DNS needs
+  --fleetlock     besides, airlock, the server of the FleetLock protocol by which
+                  the reboot lock of fleets is tested: from its own repository,
+                  https://github.com/coreos/airlock or a clone of it that
+                  KEELSON_AIRLOCK names, which has all that it is made of
 
 The first time it fetches the sources through the Go module proxy and compiles
 for several minutes, for the judges some ten more; later it is a matter of
@@ -30,11 +34,12 @@ and compiles where it always does (`go env GOMODCACHE GOCACHE`): some 4 GB.
 TEXT
 }
 
-judges= dns=
+judges= dns= fleetlock=
 for word; do
     case $word in
     --judges) judges=yes ;;
     --dns) dns=yes ;;
+    --fleetlock) fleetlock=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
     esac
@@ -113,6 +118,24 @@ make_dns() {
     flags='-s -w' build_go coredns .
 }
 
+# The commit names all of it: its dependencies are in it.
+airlock=a3585edfaa0ed055dedd99db1133dbe145d625ae
+
+make_fleetlock() {
+    local source=$out/airlock-source from=${KEELSON_AIRLOCK:-https://github.com/coreos/airlock}
+    keelson_say "building airlock into $out: a minute at first"
+    rm -rf "$source" "$out/airlock.stamp"
+    git init --quiet "$source"
+    git -C "$source" fetch --quiet --depth 1 "$from" "$airlock" ||
+        keelson_fail "cannot fetch airlock from $from; KEELSON_AIRLOCK may name a clone of it"
+    git -C "$source" -c advice.detachedHead=false checkout --quiet FETCH_HEAD
+    module=$source
+    build airlock go build -mod=vendor -trimpath -buildvcs=false -ldflags '-s -w' .
+    rm -rf "$source"
+    echo "$airlock" >"$out/airlock.stamp"
+}
+
 part master "$top" control-plane kubectl pause
 [ -z "$judges" ] || part judges "$top/judges" peer ginkgo agnhost nnp e2e.test
 [ -z "$dns" ] || part dns "$top/dns" coredns
+[ -z "$fleetlock" ] || [ "$(cat "$out/airlock.stamp" 2>/dev/null)" = "$airlock" ] || make_fleetlock

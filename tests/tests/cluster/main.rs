@@ -11,6 +11,7 @@ mod node_services;
 mod node_tools;
 mod node_walk;
 mod place;
+mod reboot_lock;
 mod scheduling;
 
 use std::fs;

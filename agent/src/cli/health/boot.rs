@@ -122,6 +122,9 @@ async fn give_up(
     // First of all, so that whatever cuts this short finds a host that goes back.
     if let Err(error) = by_keeld(back, bus).await {
         eprintln!("keeld does not go back to {}, so that it is done without: {error:#}", back.label());
+        // It may hold libostree's lock.
+        let stopped = Command::new("systemctl").args(["stop", "keeld.service"]).run();
+        stopped.unwrap_or_else(|error| eprintln!("{error}"));
         by_hand(back)?;
     }
     let mut record = Record::read(&paths.state)?;

@@ -1,6 +1,6 @@
 //! `keelctl updates apply`.
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use serde_json::json;
 
 use super::super::{confirm, print};
@@ -43,15 +43,19 @@ pub async fn run(args: &Args, agent: &Agent) -> anyhow::Result<()> {
         return print::line("Nothing was changed.");
     }
     let mut seen = agent.look().await?;
-    tokio::select! {
-        done = go(agent, &mut seen, demand) => said(agent, &done?),
-        _ = tokio::signal::ctrl_c() => {
-            // As it was written down, wherever that was interrupted.
-            let mut seen = agent.look().await?;
-            act::undo(agent, &mut seen).await?;
-            bail!("interrupted; everything is given back, and what is staged stays staged")
-        }
+    let problem = tokio::select! {
+        done = go(agent, &mut seen, demand) => match done {
+            Ok(message) => return said(agent, &message),
+            Err(error) => error,
+        },
+        _ = tokio::signal::ctrl_c() => anyhow!("interrupted; what is staged stays staged"),
+    };
+    // As it was written down, wherever that was ended. What an earlier boot took waits for the host's health.
+    let mut seen = agent.look().await?;
+    if seen.state.attempt.as_ref().is_some_and(|attempt| attempt.boot_id == agent.boot_id) {
+        act::undo(agent, &mut seen).await?;
     }
+    Err(problem)
 }
 
 async fn go(agent: &Agent, seen: &mut Seen, demand: Demand) -> anyhow::Result<String> {

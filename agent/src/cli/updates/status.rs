@@ -29,6 +29,8 @@ struct Document {
     next: Next,
     /// Who is asked before a reboot.
     lock: Option<Lock>,
+    /// As whom a FleetLock server is asked.
+    id: String,
     /// The reboot that is under way.
     attempt: Option<Attempt>,
     /// The last look for versions.
@@ -85,6 +87,7 @@ fn document(agent: &Agent, seen: &Seen) -> Document {
         staged: seen.status.staged.as_ref().map(|staged| staged.label().to_owned()),
         next: Next { step: word(&step), message: describe(&step), until },
         lock: agent.settings.lock.clone(),
+        id: agent.machine.clone(),
         attempt: state.attempt.as_ref().map(|attempt| Attempt {
             version: attempt.label.clone(),
             since: rfc3339(attempt.since),
@@ -117,8 +120,10 @@ fn text(document: &Document) -> String {
     row("Runs", document.booted.as_deref().unwrap_or("nothing"));
     row("Staged", document.staged.as_deref().unwrap_or("nothing"));
     row("Next", &document.next.message);
-    if let Some(lock) = &document.lock {
-        row("Lock", &lock.to_string());
+    match &document.lock {
+        Some(lock @ Lock::Fleetlock { .. }) => row("Lock", &format!("{lock}, as {}", document.id)),
+        Some(lock) => row("Lock", &lock.to_string()),
+        None => {}
     }
     if let Some(attempt) = &document.attempt {
         let had = match (attempt.locked, attempt.drained) {
@@ -202,6 +207,7 @@ mod tests {
                 until: None,
             },
             lock: Some(Lock::Cluster { slots: 1 }),
+            id: "0b1c".into(),
             attempt: None,
             checked: Some(Checked { time: "then".into(), message: "1.1 is staged.".into() }),
             problem: None,

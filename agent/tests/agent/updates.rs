@@ -1,0 +1,101 @@
+//! What `keelctl updates` and `keelctl health` say of a host that was told this and that.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// `keelctl VERB WORDS --json` of a host that was told this; a host that is no node and has no checks of its own.
+fn ask(world: &World, told: &str, verb: &str, words: &[&str]) -> (Value, Option<i32>) {
+    let place = |name: &str| world.dir().join(name).to_string_lossy().into_owned();
+    let (settings, state, none) = (place("update.toml"), place("state"), place("none"));
+    fs::write(&settings, told).unwrap();
+    let places = ["--settings", &settings, "--state", &state, "--config", &none, "--scripts", &none];
+    let output = world.try_keelctl(&[&[verb], places.as_slice(), &["--json"], words].concat());
+    let document = serde_json::from_slice(&output.stdout);
+    (document.unwrap_or_else(|_| panic!("{output:?}")), output.status.code())
+}
+
+#[test]
+fn the_next_step_is_told() {
+    let world = World::new();
+    let (document, _) = ask(&world, "", "updates", &[]);
+    assert_eq!((&document["policy"], &document["next"]["step"]), (&"manual".into(), &"rest".into()), "{document}");
+    let told = "[update]\npolicy = \"windows\"\nwindows = [{ start = \"02:00\", length = \"1h\" }]\n\
+        lock = { fleetlock = \"https://locks.example/\" }\n";
+    let (document, _) = ask(&world, told, "updates", &[]);
+    assert_eq!((&document["policy"], &document["next"]["step"]), (&"windows".into(), &"check".into()), "{document}");
+    assert_eq!(document["lock"]["url"], "https://locks.example", "{document}");
+    let (plan, _) = ask(&world, told, "updates", &["apply", "--dry-run", "--now"]);
+    let plan = plan["message"].as_str().unwrap();
+    assert!(plan.contains("the lock of group default at https://locks.example is asked for"), "{plan}");
+    let (failure, code) = ask(&world, "[update]\npolicy = \"windows\"\n", "updates", &[]);
+    assert!(failure["error"]["message"].as_str().unwrap().contains("needs `windows`") && code == Some(1), "{failure}");
+}
+
+#[test]
+fn a_host_without_systemd_is_not_healthy() {
+    let mut world = World::new();
+    let standing = |document: &Value, name: &str| {
+        let checks = document["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == name).map(|check| check["standing"].clone())
+    };
+    let (document, code) = ask(&world, "", "health", &[]);
+    assert_eq!((&document["healthy"], code), (&Value::Bool(false), Some(1)), "{document}");
+    assert_eq!(standing(&document, "keeld"), Some("good".into()), "{document}");
+    assert_eq!(standing(&document, "units"), Some("bad".into()), "{document}");
+    world.kill_keeld();
+    let (document, _) = ask(&world, "", "health", &[]);
+    assert_eq!(standing(&document, "keeld"), Some("bad".into()), "{document}");
+}
+
+/// What is asked of a FleetLock server that says yes once.
+fn lender() -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"}}") {
+            let mut part = [0; 4096];
+            let count = stream.read(&mut part).unwrap();
+            text.extend(&part[..count]);
+            assert!(count > 0, "{}", String::from_utf8_lossy(&text));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    (base, asked)
+}
+
+#[test]
+fn what_a_reboot_took_is_given_back_by_hand() {
+    let world = World::new();
+    let (base, asked) = lender();
+    let (lock, state) =
+        (json!({ "kind": "fleetlock", "url": base, "group": "workers" }), world.dir().join("state/update.json"));
+    let attempt = json!({ "boot_id": "before", "checksum": "2", "label": "v2", "since": 0, "lock": lock,
+        "locked": true, "draining": false, "drained": false });
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
+    fs::write(&state, json!({ "attempt": attempt }).to_string()).unwrap();
+    // Whom it was taken from counts, not whom the host is told of now.
+    let told = "[update]\nlock = { fleetlock = \"http://127.0.0.1:1\" }\n";
+    let (document, _) = ask(&world, told, "updates", &[]);
+    assert_eq!((&document["next"]["step"], &document["attempt"]["locked"]), (&"await-health".into(), &true.into()));
+    let (said, code) = ask(&world, told, "updates", &["release"]);
+    if !rustix::process::geteuid().is_root() {
+        assert!(said["error"]["message"].as_str().unwrap().contains("needs root"), "{said}");
+        return;
+    }
+    assert_eq!(code, Some(0), "{said}");
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("POST /v1/steady-state HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.to_lowercase().contains("\r\nfleet-lock-protocol: true\r\n"), "{asked}");
+    let body: Value = serde_json::from_str(asked.split("\r\n\r\n").last().unwrap()).unwrap();
+    assert_eq!(body["client_params"]["group"], "workers");
+    assert_eq!(body["client_params"]["id"].as_str().unwrap().len(), 32);
+    assert_eq!(ask(&world, told, "updates", &[]).0["attempt"], Value::Null);
+}
