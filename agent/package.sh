@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Debian package keelson-agent from the workspace. See --help.
+# Builds the Debian packages keelson-agent and keelson-master from the workspace. See --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,6 +9,7 @@ Usage: agent/package.sh [--help] [OUTDIR]
 
 Builds keeld, its parts for containers and Kubernetes, and keelctl (cargo build --release) and packs them as
 OUTDIR/keelson-agent_VERSION_ARCHITECTURE.deb; OUTDIR is target/debs unless given.
+keelson-master beside it has what makes such a host the master of a cluster.
 The same programs give the same file, byte for byte, and a file that would not
 change is left alone. Packages of other versions in OUTDIR are removed.
 TEXT
@@ -30,13 +31,13 @@ from=agent/debian
 
 # For the whole workspace, whose features are then the same as in every other build: nothing is built twice.
 cargo build --release --locked --quiet --workspace --bin keeld --bin keeld-containers --bin keeld-crun \
-    --bin keeld-node --bin keelctl
+    --bin keeld-master --bin keeld-node --bin keelctl
 version=$(cargo metadata --no-deps --locked --format-version 1 | jq -r --arg name "$package" '.packages[] | select(.name == $name) | .version')
 architecture=$(dpkg --print-architecture)
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
-root=$stage/root
+root=$stage/agent
 
 # put MODE SOURCE TARGET: one file of the package.
 put() { install -D -m "$1" "$2" "$root/$3"; }
@@ -49,7 +50,7 @@ put 755 target/release/keeld-crun usr/libexec/keelson/keeld-crun
 put 755 target/release/keeld-node usr/libexec/keelson/keeld-node
 put 755 target/release/keelctl usr/bin/keelctl
 for unit in keeld.service keelson-containers.service keelson-containers.socket keelson-node.service keelson-provision.service \
-    keelson.slice; do
+    keelson-health.service keelson-health.timer keelson-update.service keelson.slice; do
     put 644 $from/systemd/$unit usr/lib/systemd/system/$unit
 done
 put 644 $from/dbus/org.keelson.Host1.conf usr/share/dbus-1/system.d/org.keelson.Host1.conf
@@ -74,12 +75,27 @@ completion bash usr/share/bash-completion/completions/keelctl
 completion zsh usr/share/zsh/vendor-completions/_keelctl
 completion fish usr/share/fish/vendor_completions.d/keelctl.fish
 
-# The newest symbol version either program needs of the C library.
-libc=$(objdump -T "$root"/usr/libexec/keelson/* "$root/usr/bin/keelctl" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
-size=$(du -k --apparent-size -s "$root" | cut -f 1)
-mkdir "$root/DEBIAN"
-sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" -e "s/@LIBC@/${libc#GLIBC_}/" \
-    $from/control.in >"$root/DEBIAN/control"
+# pack CONTROL: makes a package of $root.
+pack() {
+    local libc size
+    # The newest symbol version any of its programs needs of the C library.
+    libc=$(find "$root/usr" -type f -perm -u+x -exec objdump -T {} + | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+    size=$(du -k --apparent-size -s "$root/usr" | cut -f 1)
+    mkdir -p "$root/DEBIAN"
+    sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" \
+        -e "s/@LIBC@/${libc#GLIBC_}/" "$1" >"$root/DEBIAN/control"
+    # zstd: a tenth of the time of xz, for a host that is composed again and again.
+    keelson_pack "$root" "$out" -Zzstd -z10 --threads-max=1
+}
+install -d "$root/DEBIAN"
 install -m 755 $from/postinst $from/prerm $from/postrm "$root/DEBIAN/"
-# zstd: a tenth of the time of xz, for a host that is composed again and again.
-keelson_pack "$root" "$out" -Zzstd -z10 --threads-max=1
+pack $from/control.in
+
+root=$stage/master
+put 755 target/release/keeld-master usr/libexec/keelson/keeld-master
+for unit in $from/master/*.service $from/master/*.target; do
+    put 644 "$unit" "usr/lib/systemd/system/$(basename "$unit")"
+done
+put 644 manifests/kubernetes/joining.yaml usr/share/keelson/master/joining.yaml
+put 644 $from/copyright usr/share/doc/keelson-master/copyright
+pack $from/master/control.in

@@ -59,6 +59,7 @@ root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo --preserve-env=KEELSON_MIRR
 keelson_say "building"
 cargo build --release --locked --workspace --bin keelson
 agent/package.sh
+case $manifest in *master.toml) manifests/kubernetes/package.sh ;; esac
 keelson_say "composing $manifest"
 # The agent's package was built here: the lock takes it over, and leaves everything else as locked.
 # A lock of another manifest than this one is now is of no use.

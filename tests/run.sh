@@ -70,7 +70,7 @@ filter=()
 step build cargo build --release --locked --workspace
 [ "$failed" = 0 ] || finish
 step package agent/package.sh
-step kubernetes manifests/kubernetes/build.sh
+step kubernetes manifests/kubernetes/package.sh
 step format cargo fmt --all --check
 step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings
 step unit cargo test --release --locked --workspace --lib --bins --no-fail-fast "${plain[@]}"

@@ -10,6 +10,8 @@
 //! - [`model`]: the documents that cross D-Bus and that `--json` prints
 //! - [`deploy`]: observing, deciding about and changing deployments through libostree
 //! - [`history`]: what was deployed and booted when, and whether a boot did what it should
+//! - [`health`]: whether the host is well, and what follows from it after a boot
+//! - [`update`]: when the host goes over to a new version by itself
 //! - [`api`]: the D-Bus interface, its client, and who may do what
 //! - [`daemon`]: keeld's main loop, worker thread, supervision and privileges
 //! - [`cli`]: keelctl, one module a verb
@@ -18,5 +20,7 @@ pub mod api;
 pub mod cli;
 pub mod daemon;
 pub mod deploy;
+pub mod health;
 pub mod history;
 pub mod model;
+pub mod update;

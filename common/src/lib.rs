@@ -7,6 +7,7 @@ pub mod command;
 pub mod commit;
 pub mod fs;
 pub mod journal;
+pub mod master;
 pub mod node;
 pub mod packages;
 pub mod provision;

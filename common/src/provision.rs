@@ -1,7 +1,10 @@
 //! Owns what a host is told to be: the key `keelson:` of a cloud-config, which is also all of
 //! `/etc/keelson/host.toml`. What it says is read whole, and checked whole, before anything is done.
 
+mod update;
+
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,19 +13,24 @@ use serde_json::Value;
 use crate::secret::{CaHash, Token};
 use crate::strict::{Source, parse};
 
+pub use update::{Day, Health, Lock, Policy, Update, Window, duration, time_of_day, time_zone};
+
 /// The key of the top level of a cloud-config.
 pub const KEY: &str = "keelson";
 /// The keys below it.
-pub const TOP: [&str; 4] = ["update", "kernel-arguments", "containers", "join"];
+pub const TOP: [&str; 6] = ["update", "health", "kernel-arguments", "containers", "join", "master"];
 
 /// How a Keelson host is set up: the key `keelson:` of a cloud-config, or /etc/keelson/host.toml.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(inline)]
 pub struct HostConfig {
-    /// Where versions of the host come from.
+    /// Where versions of the host come from, and when it goes over to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<Update>,
+    /// By what the host is judged healthy after a boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Kernel arguments, from the next boot on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_arguments: Option<KernelArguments>,
@@ -33,20 +41,9 @@ pub struct HostConfig {
     /// The Kubernetes cluster that the host is a node of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join: Option<Join>,
-}
-
-/// Where versions of the host come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[schemars(inline)]
-pub struct Update {
-    /// The URL of the repository.
+    /// The Kubernetes cluster that the host is the master of; for hosts with the package keelson-master.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// OpenPGP public keys in ASCII armor, one of which must have signed a version; those that the image
-    /// trusts are trusted as well.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<String>,
+    pub master: Option<Master>,
 }
 
 /// A change of the kernel's arguments.
@@ -93,6 +90,52 @@ pub struct Join {
     pub taints: Vec<String>,
 }
 
+/// A Kubernetes cluster, and what its master begins with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct Master {
+    /// Where nodes reach the API server, instead of the address on the way to the rest of the world.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Further names and addresses of the API server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The token that nodes join by, ID.SECRET; nobody joins without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z0-9]{6}\.[a-z0-9]{16}$"))]
+    pub token: Option<String>,
+    /// A file on the host with the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+    /// Addresses of pods, of which each node gets a part; 10.244.0.0/16 when it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_network: Option<String>,
+    /// Addresses of Services; 10.96.0.0/12 when it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_network: Option<String>,
+    /// The authority of the cluster; one is made at the first boot when it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Authority>,
+}
+
+/// A certificate authority.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct Authority {
+    /// Its certificate, PEM.
+    pub certificate: String,
+    /// Its key, PEM (PKCS #8).
+    pub key: String,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
 /// The JSON schema of [`HostConfig`], draft 7 as cloud-init's own.
 pub fn schema() -> Value {
     let generator = schemars::generate::SchemaSettings::draft07().into_generator();
@@ -137,16 +180,16 @@ fn without_nulls(value: &Value) -> Value {
 fn check(config: &HostConfig) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if let Some(update) = &config.update {
-        if update.url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-            found.push(("url", "update.url: the repository is an http:// or https:// URL".to_owned()));
-        }
-        if update.keys.iter().any(|key| !key.contains("BEGIN PGP PUBLIC KEY BLOCK")) {
-            let what = "update.keys: each is an OpenPGP public key in ASCII armor (gpg --armor --export)";
-            found.push(("keys", what.to_owned()));
-        }
+        update::check(update, &mut found);
+    }
+    if let Some(health) = &config.health {
+        update::check_health(health, &mut found);
     }
     if let Some(join) = &config.join {
         check_join(join, &mut found);
+    }
+    if let Some(master) = &config.master {
+        check_master(master, &mut found);
     }
     for name in config.containers.keys().filter(|name| !is_file_name(name)) {
         found.push(("containers", format!("containers: `{name}` is no name; one is made of a-z, 0-9, - and _")));
@@ -176,6 +219,36 @@ fn check_join(join: &Join, found: &mut Vec<(&'static str, String)>) {
     for problem in join.ca_hash.iter().filter_map(|hash| hash.parse::<CaHash>().err()) {
         found.push(("ca-hash", format!("join.ca-hash: {problem}")));
     }
+}
+
+fn check_master(master: &Master, found: &mut Vec<(&'static str, String)>) {
+    if let Some(address) = master.address.as_ref().filter(|address| address.parse::<IpAddr>().is_err()) {
+        found.push(("address", format!("master.address: `{address}` is no IP address")));
+    }
+    if master.token.is_some() && master.token_file.is_some() {
+        found.push(("token-file", "master: give one of `token` and `token-file`".to_owned()));
+    }
+    if let Some(Err(problem)) = master.token.as_deref().map(str::parse::<Token>) {
+        found.push(("token", format!("master.token: {problem}")));
+    }
+    for (key, network) in [("pod-network", &master.pod_network), ("service-network", &master.service_network)] {
+        if let Some(network) = network.as_ref().filter(|network| !is_network(network)) {
+            found.push((key, format!("master.{key}: `{network}` is no network, like 10.244.0.0/16")));
+        }
+    }
+    if let Some(ca) = &master.ca {
+        if !ca.certificate.contains("BEGIN CERTIFICATE") {
+            found.push(("certificate", "master.ca.certificate: it is no certificate in PEM".to_owned()));
+        }
+        if !ca.key.contains("PRIVATE KEY") {
+            found.push(("key", "master.ca.key: it is no private key in PEM".to_owned()));
+        }
+    }
+}
+
+fn is_network(text: &str) -> bool {
+    let parts = text.split_once('/').map(|(address, prefix)| (address.parse::<IpAddr>(), prefix.parse::<u8>()));
+    matches!(parts, Some((Ok(address), Ok(prefix))) if prefix <= if address.is_ipv4() { 32 } else { 128 })
 }
 
 fn is_file_name(text: &str) -> bool {
@@ -226,6 +299,19 @@ mod tests {
         assert!(!problems.concat().contains("S3CRET"));
         let neither = from_value(&json!({ "join": { "server": "https://m" } })).unwrap_err();
         assert!(neither[0].contains("one of `token` and `token-file`") && neither[1].contains("ca-hash is missing"));
+    }
+
+    #[test]
+    fn a_master_is_checked_and_its_key_is_not_told() {
+        let good = json!({ "master": { "token": "abcdef.0123456789abcdef", "pod-network": "10.1.0.0/16" } });
+        assert!(from_value(&good).is_ok() && from_value(&json!({ "master": {} })).is_ok());
+        let bad = json!({ "master": {
+            "address": "master", "pod-network": "10.1.0.0/33", "token-file": "/t", "token": "x",
+            "ca": { "certificate": "C", "key": "S3CRET" },
+        } });
+        let problems = from_value(&bad).unwrap_err();
+        assert_eq!(problems.len(), 6, "{problems:?}");
+        assert!(!problems.concat().contains("S3CRET"));
     }
 
     #[test]

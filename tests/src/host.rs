@@ -26,6 +26,9 @@ pub const EXTRA_SCRIPTED: &str = "/etc/keelson-fixture.made";
 /// A folder in `/var` that [`EXTRA`] ships.
 pub const EXTRA_STATE: &str = "/var/lib/keelson-fixture";
 
+/// What the check of an unhealthy version says.
+pub const UNWELL: &str = "this version is unwell on purpose";
+
 /// A commit and the repository it is the newest of.
 #[derive(Debug, Clone)]
 pub struct Version {
@@ -57,6 +60,12 @@ pub fn default_host() -> Result<&'static Host> {
 pub fn minimal_host() -> Result<&'static Host> {
     static HOST: OnceLock<Result<Host, String>> = OnceLock::new();
     once(&HOST, "minimal")
+}
+
+/// The master of a cluster, `manifests/master.toml`, whose image its nodes have too.
+pub fn master_host() -> Result<&'static Host> {
+    static HOST: OnceLock<Result<Host, String>> = OnceLock::new();
+    once(&HOST, "master")
 }
 
 fn once(cell: &'static OnceLock<Result<Host, String>>, name: &str) -> Result<&'static Host> {
@@ -92,6 +101,29 @@ impl Host {
             fs::rename(&unfinished, &path)?;
         }
         Ok(path)
+    }
+
+    /// A repository of both versions, in `folder`, where the ref stands at the second.
+    pub fn copy(&self, folder: &Path) -> Result<Keelson> {
+        let keelson = keelson(folder);
+        repo::link_copy(&self.v2.keelson.repo, &keelson.repo)?;
+        Ok(keelson)
+    }
+
+    /// Composes a version after the second into such a repository, that is unhealthy on purpose: a check says
+    /// [`UNWELL`].
+    pub fn unhealthy(&self, keelson: &Keelson, folder: &Path) -> Result<Composed> {
+        let (check, manifest) = (folder.join("check"), folder.join("unhealthy.toml"));
+        fs::write(&check, format!("#!/bin/sh\necho '{UNWELL}'\nexit 1\n"))?;
+        let text = format!(
+            "include = [\"{}\"]\nlocal = [\"{}\"]\n\n[[file]]\nsource = \"{}\"\ntarget = \"/usr/lib/keelson/health.d/unwell\"\nmode = \"0755\"\n",
+            self.v2.manifest.display(),
+            self.v2.manifest.with_file_name("local").display(),
+            check.display()
+        );
+        fs::write(&manifest, text)?;
+        fs::copy(self.v2.manifest.with_extension("lock"), manifest.with_extension("lock"))?;
+        keelson.compose_locked(&manifest)
     }
 
     /// A folder for repositories made of this host's.

@@ -38,6 +38,7 @@ pub mod objects;
 pub mod options;
 pub mod pods;
 pub mod probes;
+pub mod reboot;
 pub mod report;
 pub mod run;
 pub mod server;

@@ -37,6 +37,12 @@ pub enum Verb {
     Join(JoinArgs),
     /// Take the pods of this node away, respecting disruption budgets
     Drain(DrainArgs),
+    /// Have new pods come to this node again, unless a person has cordoned it
+    Uncordon(UncordonArgs),
+    /// Take one of the cluster's slots for nodes that reboot
+    Lock(LockArgs),
+    /// Give that slot back
+    Unlock(UnlockArgs),
     /// Remove what the node left on this machine, its credentials and configuration included
     Leave(LeaveArgs),
 }
@@ -64,9 +70,39 @@ pub struct DrainArgs {
     /// Also pods that nothing makes anew elsewhere
     #[arg(long)]
     pub force: bool,
+    /// Mark the cordon as one that `uncordon` may take back
+    #[arg(long)]
+    pub mark: bool,
     /// How long it may take
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub timeout: Duration,
+    /// How to say what is done.
+    #[command(flatten)]
+    pub say: SayArgs,
+}
+
+/// Arguments of `uncordon`.
+#[derive(Debug, Clone, Args)]
+pub struct UncordonArgs {
+    /// How to say what is done.
+    #[command(flatten)]
+    pub say: SayArgs,
+}
+
+/// Arguments of `lock`.
+#[derive(Debug, Clone, Args)]
+pub struct LockArgs {
+    /// How many there are
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub slots: u32,
+    /// How to say what is done.
+    #[command(flatten)]
+    pub say: SayArgs,
+}
+
+/// Arguments of `unlock`.
+#[derive(Debug, Clone, Args)]
+pub struct UnlockArgs {
     /// How to say what is done.
     #[command(flatten)]
     pub say: SayArgs,

@@ -8,6 +8,7 @@ mod confirm;
 mod containers;
 mod files;
 mod follow;
+mod health;
 mod help;
 mod history;
 mod kargs;
@@ -20,6 +21,7 @@ mod remote;
 mod rollback;
 mod session;
 mod status;
+mod updates;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -72,6 +74,8 @@ enum Verb {
     History(history::Args),
     Cleanup(cleanup::Args),
     Provision(provision::Args),
+    Updates(updates::Args),
+    Health(health::Args),
     Completions(completions::Args),
     #[command(flatten)]
     Node(node::Verb),
@@ -101,6 +105,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Container(verb) => containers::run(verb, &cli.daemon, cli.json).await,
         Verb::Node(verb) => node::run(verb, cli.bus.as_deref(), cli.json).await.map(|()| ExitCode::SUCCESS),
+        Verb::Health(args) => health::run(&args, cli.bus.as_deref(), cli.json).await,
+        Verb::Updates(args) => updates::run(args, cli.bus.as_deref(), cli.json).await.map(|()| ExitCode::SUCCESS),
         Verb::Provision(args) => provision::run(args, cli.bus.as_deref(), cli.json).await.map(|()| ExitCode::SUCCESS),
         Verb::Completions(args) => {
             completions::run(args);
@@ -124,7 +130,12 @@ async fn host(cli: Cli) -> anyhow::Result<()> {
         Verb::Remote(args) => remote::run(args, &session).await,
         Verb::History(args) => history::run(args, &session).await,
         Verb::Cleanup(args) => cleanup::run(args, &session).await,
-        Verb::Provision(_) | Verb::Completions(_) | Verb::Node(_) | Verb::Container(_) => Ok(()),
+        Verb::Provision(_)
+        | Verb::Updates(_)
+        | Verb::Health(_)
+        | Verb::Completions(_)
+        | Verb::Node(_)
+        | Verb::Container(_) => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::health::record::Record;
 use crate::model::{Deployment, HostStatus, Role, Signature, SignatureState};
 
 use super::print;
@@ -11,14 +12,22 @@ use super::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Shows every deployment in boot order: its index, what it is to this boot, version, commit, the ref \
-        it follows, who signed it, whether it is pinned; and what keeld is doing, if anything. Needs no privilege.",
+        it follows, who signed it, whether it is pinned; what keeld is doing, if anything; and which version was given up \
+        for the one that runs, and why. Needs no privilege.",
     after_help = "Examples:\n  keelctl status\n  keelctl status --json | jq -r .booted.version"
 )]
 pub struct Args {}
 
+/// The folder of what outlives a reboot.
+const STATE: &str = "/var/lib/keelson";
+
 /// Runs the verb.
 pub async fn run(_args: Args, session: &Session) -> anyhow::Result<()> {
-    let status = session.status().await?;
+    let mut status = session.status().await?;
+    // Who may not read it learns the rest all the same.
+    let record = Record::read(STATE.as_ref()).unwrap_or_default();
+    let booted = status.booted.as_ref().map(|booted| booted.checksum.clone()).unwrap_or_default();
+    status.given_up = record.given_up_for(&booted).cloned().collect();
     if session.json { print::document(&status) } else { print::line(&text(&status)) }
 }
 
@@ -42,6 +51,9 @@ fn text(status: &HostStatus) -> String {
         && let Some(next) = status.next_boot()
     {
         let _ = write!(out, "\nThe next boot starts {}.", next.label());
+    }
+    for given_up in &status.given_up {
+        let _ = write!(out, "\n{}", given_up.sentence());
     }
     out
 }

@@ -10,14 +10,14 @@
 //! as busy). [`run`] ends when systemd asks it to, after the running transaction was cancelled.
 
 pub mod book;
-mod boot;
+pub(crate) mod boot;
 mod mainloop;
 mod memory;
 mod options;
-mod privileges;
-mod reboot;
+pub(crate) mod privileges;
+pub(crate) mod reboot;
 pub mod state;
-mod supervision;
+pub(crate) mod supervision;
 mod worker;
 
 use std::ffi::OsString;

@@ -56,6 +56,8 @@ pub enum Event {
     CleanedUp,
     /// The remote's URL or keys changed.
     RemoteChanged,
+    /// A version was given up as unhealthy.
+    GivenUp,
     /// A request failed or was refused.
     Failed,
 }
@@ -75,6 +77,7 @@ impl Event {
             Event::Unpinned => "unpinned",
             Event::CleanedUp => "cleaned-up",
             Event::RemoteChanged => "remote-changed",
+            Event::GivenUp => "given-up",
             Event::Failed => "failed",
         }
     }
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_event_has_its_word_in_the_file() {
-        for event in [Event::BootFailed, Event::CleanedUp, Event::RolledBack] {
+        for event in [Event::BootFailed, Event::CleanedUp, Event::RolledBack, Event::GivenUp] {
             assert_eq!(serde_json::to_value(event).unwrap(), event.word());
         }
     }

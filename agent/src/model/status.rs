@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Transaction;
+use crate::health::record::GivenUp;
 
 /// What is deployed, in the order the boot loader offers it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct HostStatus {
     pub deployments: Vec<Deployment>,
     /// What keeld is doing, if anything.
     pub transaction: Option<Transaction>,
+    /// The versions that were given up as unhealthy for the one that runs; keelctl adds them.
+    #[serde(default)]
+    pub given_up: Vec<GivenUp>,
 }
 
 impl HostStatus {
@@ -33,6 +37,7 @@ impl HostStatus {
             rollback: with(Role::Rollback),
             deployments,
             transaction: None,
+            given_up: Vec::new(),
         }
     }
 

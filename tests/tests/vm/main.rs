@@ -1,6 +1,7 @@
 //! The shipped hosts in virtual machines. A boot takes the better part of a minute where there is
 //! no KVM, so every machine walks through many checks; two tests run at once on two cores.
 
+mod vm_cluster;
 mod vm_containers;
 mod vm_host;
 mod vm_minimal;

@@ -32,6 +32,14 @@ struct Nodes {
     guests: [Guest; 2],
 }
 
+/// The interface that the cable of a machine's second card is.
+fn tap(number: u8) -> String {
+    format!("kt{}-{number}", std::process::id())
+}
+
+/// The number of the first machine; the second has the next.
+const FIRST: u8 = 11;
+
 const NAMES: [&str; 2] = ["one", "two"];
 
 #[test]
@@ -53,6 +61,7 @@ fn walk(cluster: &ControlPlane, nodes: &mut Nodes, host: &Host) -> Result<()> {
     logs_and_exec(cluster)?;
     a_port_is_forwarded(cluster)?;
     other_workloads(cluster)?;
+    one_loses_power(cluster, nodes)?;
     let watch = Watch::default();
     thread::scope(|scope| {
         let fewest = scope.spawn(|| watch.fewest_ready(cluster));
@@ -82,7 +91,7 @@ impl Nodes {
             let place = Place {
                 hostname: name.to_owned(),
                 user_data: user_data.to_owned(),
-                tap: format!("kt{}-{number}", std::process::id()),
+                tap: tap(number),
                 number,
                 address: format!("198.51.100.{number}/24"),
             };
@@ -90,7 +99,7 @@ impl Nodes {
             cluster.plug(&place.tap)?;
             Ok(guest)
         };
-        let mut guests = [start(NAMES[0], 11, "")?, start(NAMES[1], 12, &node)?];
+        let mut guests = [start(NAMES[0], FIRST, "")?, start(NAMES[1], FIRST + 1, &node)?];
         for guest in &mut guests {
             guest.vm.wait_ready(BOOT)?;
             guest.healthy()?;
@@ -114,6 +123,8 @@ impl Nodes {
                     "cd /var/tmp && curl -sSfO {url}/{image}.tar && ctr -n k8s.io images import {image}.tar && rm {image}.tar"
                 ))?;
             }
+            // A pull is on the disk when it is done; an import by hand is not.
+            guest.sh("sync")?;
         }
         Ok(())
     }
@@ -319,6 +330,26 @@ fn other_workloads(cluster: &ControlPlane) -> Result<()> {
     cluster.ok(&["rollout", "status", "deployment/updated", PATIENCE])?;
     ensure!(cluster.ok(&["exec", "deployment/updated", "--", "sh", "-c", "echo $VERSION"])? == "2");
     cluster.ok(&["delete", "--cascade=foreground", "--filename", &file, PATIENCE]).map(drop)
+}
+
+/// The first host's power is cut while pods run on it: it comes back as the node it was, with all of its
+/// pods, each started once more.
+fn one_loses_power(cluster: &ControlPlane, nodes: &mut Nodes) -> Result<()> {
+    let one = &mut nodes.guests[0];
+    let before = pods_on(cluster, "one")?;
+    one.vm.kill_power()?;
+    one.vm.power_on()?;
+    cluster.plug(&tap(FIRST))?;
+    one.vm.wait_ready(BOOT)?;
+    one.healthy()?;
+    let again = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1";
+    for pod in before.iter().map(String::as_str).chain(["client"]) {
+        cluster.ok(&["wait", &format!("pod/{pod}"), again, PATIENCE])?;
+        cluster.ok(&["wait", "--for=condition=Ready", &format!("pod/{pod}"), PATIENCE])?;
+    }
+    ensure!(pods_on(cluster, "one")? == before, "other pods than before the power cut");
+    all_ready(cluster)?;
+    service_from_the_other_node(cluster)
 }
 
 /// Drains the second node, has its host upgrade and restart, and lets pods come back.

@@ -8,7 +8,8 @@ use crate::alone::alone;
 use crate::config::{self, Settings};
 use crate::join::{self, Step};
 use crate::leave::{drain, remove};
-use crate::options::{DrainArgs, JoinArgs, LeaveArgs, Options, Verb};
+use crate::options::{DrainArgs, JoinArgs, LeaveArgs, LockArgs, Options, Verb};
+use crate::reboot::{cordon, lock, words};
 use say::{Failure, Say};
 
 /// Does what the command line says.
@@ -18,6 +19,9 @@ pub async fn run(options: Options) -> ExitCode {
         None | Some(Verb::Run) => return daemon(settings).await,
         Some(Verb::Join(args)) => (Say::new(args.say), join(args, settings).await),
         Some(Verb::Drain(args)) => (Say::new(args.say), drain(args, settings).await),
+        Some(Verb::Uncordon(args)) => (Say::new(args.say), uncordon(settings).await),
+        Some(Verb::Lock(args)) => (Say::new(args.say), take_lock(args, settings).await),
+        Some(Verb::Unlock(args)) => (Say::new(args.say), release_lock(settings).await),
         Some(Verb::Leave(args)) => (Say::new(args.say), leave(args, &options, settings).await),
     };
     match done {
@@ -58,9 +62,36 @@ async fn drain(args: &DrainArgs, settings: Result<Settings, config::ConfigError>
     let client = client(&settings).await?;
     let say = Say::new(args.say);
     let report = move |event: &drain::Event| say.step(say::word(event), &event.to_string());
-    let drained = drain::drain(&client, &settings.name, args.force, args.timeout, &report).await;
+    let how = drain::How { force: args.force, mark: args.mark, limit: args.timeout };
+    let drained = drain::drain(&client, &settings.name, how, &report).await;
     drained.map_err(|error| Failure::new("drain", error.to_string()))?;
     Ok(format!("{} has no pods any more that could be elsewhere", settings.name))
+}
+
+async fn uncordon(settings: Result<Settings, config::ConfigError>) -> Result<String, Failure> {
+    let settings = settings.map_err(Failure::config)?;
+    let name = &settings.name;
+    let changed = cordon::uncordon(&client(&settings).await?, name).await;
+    let changed = changed.map_err(|error| Failure::new("api", format!("cannot uncordon {name}: {}", words(error))))?;
+    Ok(match changed {
+        cordon::Outcome::Changed => format!("new pods come to {name} again"),
+        cordon::Outcome::Same => format!("{name} was not cordoned"),
+        cordon::Outcome::Theirs => format!("{name} stays cordoned, as somebody else did that"),
+    })
+}
+
+async fn take_lock(args: &LockArgs, settings: Result<Settings, config::ConfigError>) -> Result<String, Failure> {
+    let settings = settings.map_err(Failure::config)?;
+    let taken = lock::take(&client(&settings).await?, &settings.name, args.slots).await;
+    let slot = taken.map_err(Failure::lock)?;
+    Ok(format!("{} has the slot {slot}", settings.name))
+}
+
+async fn release_lock(settings: Result<Settings, config::ConfigError>) -> Result<String, Failure> {
+    let settings = settings.map_err(Failure::config)?;
+    let name = &settings.name;
+    let had = lock::release(&client(&settings).await?, name).await.map_err(Failure::lock)?;
+    Ok(if had { format!("{name} gave its slot back") } else { format!("{name} had no slot") })
 }
 
 async fn leave(

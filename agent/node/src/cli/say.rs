@@ -16,6 +16,7 @@ use crate::join::{JoinError, whole};
 use crate::leave::drain::Event;
 use crate::leave::remove::RemoveError;
 use crate::options::SayArgs;
+use crate::reboot::lock::LockError;
 
 /// Prints.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +82,16 @@ impl Failure {
     /// Of a join.
     pub fn join(error: &JoinError) -> Self {
         Self::new(error.kind().word(), error.whole())
+    }
+
+    /// Of the reboot lock.
+    pub fn lock(error: LockError) -> Self {
+        let kind = match error {
+            LockError::Held(_) | LockError::Contended => "held",
+            LockError::Rights(_) => "rights",
+            LockError::Api { .. } => "api",
+        };
+        Self::new(kind, error.to_string())
     }
 
     /// Of a removal.

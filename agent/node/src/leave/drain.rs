@@ -9,6 +9,8 @@ use kube::Api;
 use kube::api::{EvictParams, ListParams};
 use tokio::time::Instant;
 
+use crate::reboot::{cordon, words};
+
 /// How often pods are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -69,14 +71,25 @@ impl std::fmt::Display for Event {
     }
 }
 
-/// Drains a node. `force`: also pods that nothing makes anew.
+/// How a node is drained.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Also of pods that nothing makes anew.
+    pub force: bool,
+    /// With a mark, by which the cordon is known for ours and taken back.
+    pub mark: bool,
+    /// How long pods may take.
+    pub limit: Duration,
+}
+
+/// Drains a node.
 pub async fn drain(
     client: &kube::Client,
     name: &str,
-    force: bool,
-    limit: Duration,
+    how: How,
     report: &(dyn Fn(&Event) + Send + Sync),
 ) -> Result<(), DrainError> {
+    let How { force, mark, limit } = how;
     let deadline = Instant::now() + limit;
     let pods = pods_of(client, name).await?;
     let lost: Vec<String> = pods.iter().filter(|pod| fate(pod) == Fate::Lost).map(label).collect();
@@ -84,8 +97,9 @@ pub async fn drain(
         return Err(DrainError::Unmanaged(lost));
     }
     let nodes: Api<Node> = Api::all(client.clone());
-    match nodes.cordon(name).await {
-        Ok(_) => report(&Event::Cordoned),
+    let cordoned = if mark { cordon::cordon(client, name).await.map(drop) } else { nodes.cordon(name).await.map(drop) };
+    match cordoned {
+        Ok(()) => report(&Event::Cordoned),
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => return Err(refused("cordon the node")(error)),
     }
@@ -165,13 +179,7 @@ async fn pods_of(client: &kube::Client, name: &str) -> Result<Vec<Pod>, DrainErr
 }
 
 fn refused(what: &'static str) -> impl Fn(kube::Error) -> DrainError {
-    move |error| {
-        let message = match error {
-            kube::Error::Api(status) => status.message,
-            other => other.to_string(),
-        };
-        DrainError::Api { what, message }
-    }
+    move |error| DrainError::Api { what, message: words(error) }
 }
 
 fn label(pod: &Pod) -> String {

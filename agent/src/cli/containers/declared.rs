@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::json;
 
 use super::Context;
-use super::client::{Body, Target};
+use super::client::{Body, Client, DEFAULT_HOST, Target};
 use super::common::{document, text_block};
 use super::format::table::{Table, ellipsis, short};
 use keelson_containers::declared::load;
@@ -50,6 +50,11 @@ pub struct CheckArgs {
     /// The files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// How it stands with the declared containers of this host.
+pub async fn of_host() -> anyhow::Result<Report> {
+    Client::new(DEFAULT_HOST)?.get(&Target::new("/keelson/declared")).await
 }
 
 /// Runs a verb.

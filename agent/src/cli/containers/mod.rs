@@ -49,6 +49,7 @@ use std::process::ExitCode;
 use clap::{Command, Subcommand};
 
 use client::{Client, DEFAULT_HOST};
+pub(super) use declared::of_host as declared_of_host;
 
 /// Where the daemon is, and how to print.
 #[derive(Debug)]

@@ -17,6 +17,9 @@ use anyhow::ensure;
 use clap::Subcommand;
 
 pub(super) use config::Config;
+pub(super) use program::{Failure, run as run_program};
+pub(super) use progress::Progress;
+pub(super) use socket::Reports;
 pub(super) use systemd::Systemd;
 
 /// The unit of the node's daemon.
@@ -41,17 +44,17 @@ pub enum Node {
 }
 
 /// Where things are; other places are for development.
-#[derive(Debug, clap::Args)]
-struct Places {
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Places {
     /// The program that does the work
     #[arg(long, value_name = "FILE", hide = true, default_value = "/usr/libexec/keelson/keeld-node")]
-    program: PathBuf,
+    pub(super) program: PathBuf,
     /// The node's configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/node.toml")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
     /// The socket on which the node tells how it stands
     #[arg(long, value_name = "PATH", hide = true, default_value = "/run/keelson/node/status.sock")]
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
 }
 
 /// Runs a verb.

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
+    logs: bool,
 }
 
 impl Progress {
@@ -22,13 +23,19 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { bar, quiet }
+        Self { bar, quiet, logs: false }
+    }
+
+    /// Logs steps, of a daemon.
+    pub fn logged() -> Self {
+        Self { bar: None, quiet: true, logs: true }
     }
 
     /// Something was done.
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
+            None if self.logs => tracing::info!("{text}"),
             None if self.quiet => {}
             None => eprintln!("{text}"),
         }

@@ -14,6 +14,9 @@ const JOB: Duration = Duration::from_secs(120);
 /// A change of links that enabling a unit made: kind, path, target.
 type Change = (String, String, String);
 
+/// A unit as systemd lists it.
+type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
@@ -24,6 +27,7 @@ trait Manager {
     fn reload(&self) -> zbus::Result<()>;
     fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<Listed>>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: ObjectPath<'_>, unit: &str, result: &str) -> zbus::Result<()>;
@@ -54,6 +58,15 @@ impl Systemd {
     /// Has a unit started, anew if it runs, without waiting for it: it may wait for who asks.
     pub async fn start_again(&self, unit: &str) -> anyhow::Result<()> {
         self.0.restart_unit(unit, "replace").await.map(drop).with_context(|| format!("cannot start {unit}"))
+    }
+
+    /// Has a unit started anew once `gate` was reached; before, it starts by itself and finds what is new.
+    pub async fn start_again_after(&self, gate: &str, unit: &str) -> anyhow::Result<()> {
+        let reached = self.0.list_units_by_patterns(&["active"], &[gate]).await;
+        if reached.with_context(|| format!("systemd does not tell of {gate}"))?.is_empty() {
+            return Ok(());
+        }
+        self.start_again(unit).await
     }
 
     /// Stops a unit; one that is not there is stopped.

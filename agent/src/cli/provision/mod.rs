@@ -11,6 +11,7 @@
 mod containers;
 mod join;
 mod kernel;
+mod master;
 mod report;
 mod sources;
 mod update;
@@ -67,9 +68,15 @@ struct Apply {
     /// The folder of what is forgotten with the boot
     #[arg(long, value_name = "DIR", hide = true, default_value = RUN)]
     run: PathBuf,
+    /// What outlives a reboot
+    #[arg(long, value_name = "DIR", hide = true, default_value = "/var/lib/keelson")]
+    state: PathBuf,
     /// The node's configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/node.toml")]
     node: PathBuf,
+    /// The master's configuration
+    #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/master.toml")]
+    master: PathBuf,
 }
 
 /// What is forgotten with the boot.
@@ -124,8 +131,16 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     if !containers.is_empty() || args.run.join(containers::FOLDER).exists() {
         report.add("containers", containers::apply(containers, &args.run, dry));
     }
+    if let Some(wanted) = &config.master {
+        report.add("master", master::apply(wanted, args, bus, dry).await);
+    }
     if let Some(join) = &config.join {
         report.add("join", join::apply(join, args, bus, dry).await);
+    }
+    match update::policy(config, &args.run, bus, dry).await {
+        Ok(None) => {}
+        Ok(Some(outcome)) => report.add("update-policy", Ok(outcome)),
+        Err(error) => report.add("update-policy", Err(error)),
     }
     if config.update.is_none() && config.kernel_arguments.is_none() {
         return;
@@ -134,7 +149,7 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     // Each part says why there is none.
     let session = || session.as_ref().map_err(|error| anyhow!("{error:#}"));
     if let Some(update) = &config.update {
-        report.add("update", async { update::apply(update, session()?, dry).await }.await);
+        report.add("update", async { update::apply(update, session()?, &args.state, dry).await }.await);
     }
     if let Some(arguments) = &config.kernel_arguments {
         report.add("kernel-arguments", async { kernel::apply(arguments, session()?, dry).await }.await);

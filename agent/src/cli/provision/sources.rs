@@ -76,9 +76,11 @@ fn merged(lower: HostConfig, upper: HostConfig) -> HostConfig {
     containers.extend(upper.containers);
     HostConfig {
         update: upper.update.or(lower.update),
+        health: upper.health.or(lower.health),
         kernel_arguments: upper.kernel_arguments.or(lower.kernel_arguments),
         containers,
         join: upper.join.or(lower.join),
+        master: upper.master.or(lower.master),
     }
 }
 

@@ -1,0 +1,88 @@
+//! Owns what a request for a certificate says: who asks, for whom, for which names.
+
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer;
+
+use crate::pki::read::general;
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Who the API server says asks.
+    pub user: String,
+    /// Their groups.
+    pub groups: Vec<String>,
+    /// What the key is to be used for.
+    pub usages: Vec<String>,
+    /// What is asked for; why it cannot be read.
+    pub subject: Result<Subject, String>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The common name.
+    pub name: String,
+    /// The organizations.
+    pub groups: Vec<String>,
+    /// DNS names and addresses.
+    pub names: Vec<String>,
+    /// Whether there are names of other kinds: of mail, of URIs.
+    pub others: bool,
+}
+
+impl Request {
+    /// Reads one.
+    pub fn read(csr: &CertificateSigningRequest) -> Self {
+        let spec = &csr.spec;
+        Self {
+            user: spec.username.clone().unwrap_or_default(),
+            groups: spec.groups.clone().unwrap_or_default(),
+            usages: spec.usages.clone().unwrap_or_default(),
+            subject: subject(&spec.request.0).ok_or_else(|| "it cannot be read".to_owned()),
+        }
+    }
+}
+
+fn subject(pem: &[u8]) -> Option<Subject> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    let (_, request) = X509CertificationRequest::from_der(&pem.contents).ok()?;
+    let dn = &request.certification_request_info.subject;
+    let mut subject = Subject {
+        name: dn.iter_common_name().next()?.as_str().ok()?.to_owned(),
+        groups: dn.iter_organization().filter_map(|name| name.as_str().ok().map(str::to_owned)).collect(),
+        ..Subject::default()
+    };
+    for extension in request.requested_extensions().into_iter().flatten() {
+        if let ParsedExtension::SubjectAlternativeName(names) = extension {
+            for name in &names.general_names {
+                match general(name) {
+                    Some(name) => subject.names.push(name),
+                    None => subject.others = true,
+                }
+            }
+        }
+    }
+    Some(subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    #[test]
+    fn requests_are_read() {
+        let mut params = CertificateParams::new(vec!["one".to_owned(), "10.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+        params.distinguished_name.push(DnType::CommonName, "system:node:one");
+        let pem = params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let read = subject(pem.as_bytes()).unwrap();
+        assert_eq!(read.name, "system:node:one");
+        assert_eq!((read.groups, read.names), (vec!["system:nodes".to_owned()], vec!["one".into(), "10.0.0.1".into()]));
+        assert_eq!(subject(b"nothing"), None);
+    }
+}

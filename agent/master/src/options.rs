@@ -1,0 +1,39 @@
+//! Owns the command line of `keeld-master`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// What systemd starts on a host that is the master of a Kubernetes cluster
+#[derive(Debug, Parser)]
+#[command(name = "keeld-master", version)]
+pub struct Options {
+    /// The master's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/keelson/master.toml", global = true)]
+    pub config: PathBuf,
+    /// The folder of all that is the master's
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/keelson/master", global = true)]
+    pub root: PathBuf,
+    /// The folder of what user-data brought
+    #[arg(long, value_name = "DIR", default_value = "/run/keelson", global = true)]
+    pub run: PathBuf,
+    /// The parts of the set-up that are files, for `kubectl apply`
+    #[arg(long, value_name = "DIR", default_value = "/usr/share/keelson/master", global = true)]
+    pub objects: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum What {
+    /// Make the keys, certificates and kubeconfigs that are missing or due; done before the servers start
+    Setup,
+    /// Wait until the API server can be worked with; done before servers start that would give up
+    Wait,
+    /// Set up what nodes join by, and answer their requests for certificates
+    Run,
+    /// Print the hash of the cluster's authority, which nodes are given
+    CaHash,
+}

@@ -1,0 +1,138 @@
+//! Owns the settings of a master: what its configuration says, checked, with defaults and the host's
+//! own address filled in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
+use keelson_common::master::MasterConfig;
+use keelson_common::strict::Source;
+
+/// The API server's port.
+pub const PORT: u16 = 6443;
+const PODS: &str = "10.244.0.0/16";
+const SERVICES: &str = "10.96.0.0/12";
+
+/// What a master is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where nodes reach the API server.
+    pub address: IpAddr,
+    /// Further names and addresses of it.
+    pub names: Vec<String>,
+    /// Addresses of pods.
+    pub pods: IpNet,
+    /// Addresses of Services.
+    pub services: IpNet,
+}
+
+impl Settings {
+    /// Reads the configuration; the host is asked for its address where that does not tell it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config = MasterConfig::read(&Source { path: path.to_owned(), text });
+        let config = config.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        let address = match config.address {
+            Some(address) => address,
+            None => outward().context(
+                "this host has no address yet by which it reaches others; give `address` in the master's configuration",
+            )?,
+        };
+        Self::new(&config, address)
+    }
+
+    /// Checks a configuration.
+    pub fn new(config: &MasterConfig, address: IpAddr) -> Result<Self> {
+        let network = |text: Option<&str>, default: &str, what: &str| -> Result<IpNet> {
+            let text = text.unwrap_or(default);
+            let network: IpNet = text.parse().with_context(|| format!("{what}: `{text}` is no network"))?;
+            Ok(network.trunc())
+        };
+        let pods = network(config.pod_network.as_deref(), PODS, "pod-network")?;
+        let services = network(config.service_network.as_deref(), SERVICES, "service-network")?;
+        ensure!(
+            !pods.contains(&services) && !services.contains(&pods),
+            "pod-network {pods} and service-network {services} overlap"
+        );
+        if let Some(taken) = [pods, services].into_iter().find(|network| network.contains(&address)) {
+            bail!("the master's own address {address} is in {taken}, whose addresses are for pods or Services");
+        }
+        Ok(Self { address, names: config.names.clone(), pods, services })
+    }
+
+    /// The API server, for nodes.
+    pub fn server(&self) -> String {
+        format!("https://{}", SocketAddr::new(self.address, PORT))
+    }
+
+    /// Its address as pods see it: the first of the Services.
+    pub fn service_address(&self) -> IpAddr {
+        self.services.hosts().next().unwrap_or(self.services.network())
+    }
+
+    /// Everything that the API server is called.
+    pub fn server_names(&self) -> Vec<String> {
+        let fixed =
+            ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+        let mut names: Vec<String> = fixed.into_iter().map(str::to_owned).collect();
+        names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
+        names.extend([self.service_address().to_string(), self.address.to_string()]);
+        names.extend(self.names.iter().cloned());
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
+
+    /// Variables for the servers' units.
+    pub fn environment(&self) -> String {
+        let Self { address, pods, services, .. } = self;
+        format!("ADDRESS={address}\nPOD_NETWORK={pods}\nSERVICE_NETWORK={services}\n")
+    }
+}
+
+/// The address that this host would speak to the rest of the world from. No packet is sent.
+fn outward() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(config: &MasterConfig) -> Result<Settings> {
+        Settings::new(config, "10.77.0.2".parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_not_told_is_as_everywhere() {
+        let settings = settings(&MasterConfig { names: vec!["m.example".into()], ..Default::default() }).unwrap();
+        assert_eq!(settings.server(), "https://10.77.0.2:6443");
+        assert_eq!(settings.service_address().to_string(), "10.96.0.1");
+        let names = settings.server_names();
+        assert!(
+            ["10.96.0.1", "10.77.0.2", "127.0.0.1", "m.example"].iter().all(|name| names.iter().any(|n| n == name))
+        );
+        assert_eq!(
+            settings.environment(),
+            "ADDRESS=10.77.0.2\nPOD_NETWORK=10.244.0.0/16\nSERVICE_NETWORK=10.96.0.0/12\n"
+        );
+    }
+
+    #[test]
+    fn networks_do_not_overlap() {
+        let with = |pods: &str, services: &str| {
+            let config = MasterConfig {
+                pod_network: Some(pods.into()),
+                service_network: Some(services.into()),
+                ..Default::default()
+            };
+            settings(&config).map_err(|error| format!("{error:#}"))
+        };
+        assert!(with("10.0.0.0/8", "10.96.0.0/12").unwrap_err().contains("overlap"));
+        assert!(with("10.76.0.0/14", "10.96.0.0/12").unwrap_err().contains("own address"));
+        assert!(with("pods", "10.96.0.0/12").unwrap_err().contains("no network"));
+    }
+}

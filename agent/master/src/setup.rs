@@ -1,0 +1,215 @@
+//! Owns bringing the master's files to what they are to be: an authority once, certificates when they
+//! are missing, due or of another name. What is right is left as it is.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use keelson_common::fs::atomic_write;
+use keelson_common::master::Brought;
+use keelson_common::secret::CaHash;
+
+use crate::kubeconfig::{Credentials, kubeconfig};
+use crate::options::Options;
+use crate::paths::Paths;
+use crate::pki::authority::{self, Signer};
+use crate::pki::identity::{Identity, KUBECONFIGS, identities};
+use crate::pki::{Pair, read};
+use crate::settings::{PORT, Settings};
+
+/// Sets everything up; gives the names of what was made anew.
+pub fn setup(options: &Options) -> Result<Vec<String>> {
+    let settings = Settings::read(&options.config)?;
+    let paths = Paths::new(&options.root);
+    for folder in [options.root.clone(), paths.pki(), paths.etcd()] {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let pki = paths.pki();
+    let mut made = Vec::new();
+    for signer in Signer::ALL {
+        let brought = if signer == Signer::Cluster { brought(&Brought::below(&options.run))? } else { None };
+        if have_authority(&pki, signer, brought)? {
+            made.push(signer.file().to_owned());
+        }
+    }
+    if text(&pki.join("sa.key"))?.is_none() {
+        let (private, public) = authority::keys()?;
+        write(&pki.join("sa.pub"), &public, 0o600)?;
+        write(&pki.join("sa.key"), &private, 0o600)?;
+        made.push("sa".to_owned());
+    }
+    let now = Timestamp::now().as_second();
+    for identity in identities(&settings) {
+        if have(&pki, &identity, now)? {
+            made.push(identity.file.to_owned());
+        }
+    }
+    for name in KUBECONFIGS {
+        let local = format!("https://127.0.0.1:{PORT}");
+        // A person takes this one elsewhere.
+        let server = if name == "admin" { settings.server() } else { local };
+        let Pair { certificate, key } = pair(&pki, name)?.context("it was made just now")?;
+        let credentials = Credentials::Certificate { certificate: &certificate, key: &key };
+        let config = kubeconfig(&server, &authority(&pki, Signer::Cluster)?.certificate, credentials);
+        write_other(&paths.kubeconfig(name), &format!("{config:#}\n"))?;
+    }
+    write_other(&paths.environment(), &settings.environment())?;
+    match made.is_empty() {
+        true => tracing::info!("keys and certificates are as they should be"),
+        false => tracing::info!("made {}", made.join(", ")),
+    }
+    Ok(made)
+}
+
+/// The hash of the cluster's authority.
+pub fn ca_hash(options: &Options) -> Result<CaHash> {
+    let path = Paths::new(&options.root).pki().join("ca.crt");
+    let certificate = text(&path)?.with_context(|| format!("{} is missing: this is no master yet", path.display()))?;
+    read::hash(&certificate)
+}
+
+/// An authority that is there.
+pub fn authority(pki: &Path, signer: Signer) -> Result<Pair> {
+    pair(pki, signer.file())?.with_context(|| format!("{} is gone", pki.join(signer.file()).display()))
+}
+
+/// Has an authority there; gives whether it was made or brought now.
+fn have_authority(pki: &Path, signer: Signer, brought: Option<Pair>) -> Result<bool> {
+    match (pair(pki, signer.file())?, brought) {
+        (Some(there), Some(brought)) => {
+            ensure!(
+                read::hash(&there.certificate)? == read::hash(&brought.certificate)?,
+                "user-data brings another authority than the one this cluster has: its nodes would not know it any more. \
+                 Take `ca` out of the user-data, or remove {} to begin anew",
+                pki.parent().unwrap_or(pki).display()
+            );
+            Ok(false)
+        }
+        (Some(_), None) => Ok(false),
+        (None, brought) => {
+            let new = match brought {
+                Some(brought) => brought,
+                None => signer.create()?,
+            };
+            authority::issuer(&new).context("the cluster's authority")?;
+            write_pair(pki, signer.file(), &new)?;
+            Ok(true)
+        }
+    }
+}
+
+/// Has a certificate there that will do; gives whether it was made now.
+fn have(pki: &Path, identity: &Identity, now: i64) -> Result<bool> {
+    let signer = authority(pki, identity.signer)?;
+    if let Some(there) = pair(pki, identity.file)? {
+        match read::due(&there.certificate, identity, &signer.certificate, now) {
+            None => return Ok(false),
+            Some(reason) => tracing::info!("the certificate {} is made anew: {reason}", identity.file),
+        }
+    }
+    let new = authority::sign(identity, &authority::issuer(&signer)?)?;
+    write_pair(pki, identity.file, &new)?;
+    Ok(true)
+}
+
+fn brought(files: &Brought) -> Result<Option<Pair>> {
+    match (text(&files.ca_certificate())?, text(&files.ca_key())?) {
+        (Some(certificate), Some(key)) => Ok(Some(Pair { certificate, key })),
+        _ => Ok(None),
+    }
+}
+
+/// A certificate and its key; nothing when either is missing, which a power cut in between leaves.
+fn pair(pki: &Path, name: &str) -> Result<Option<Pair>> {
+    let certificate = text(&pki.join(format!("{name}.crt")))?;
+    let key = text(&pki.join(format!("{name}.key")))?;
+    Ok(certificate.zip(key).map(|(certificate, key)| Pair { certificate, key }))
+}
+
+/// The certificate comes last: without it the key is not taken for one that is in use.
+fn write_pair(pki: &Path, name: &str, pair: &Pair) -> Result<()> {
+    let old = pki.join(format!("{name}.crt"));
+    match fs::remove_file(&old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", old.display()));
+        }
+        _ => {}
+    }
+    write(&pki.join(format!("{name}.key")), &pair.key, 0o600)?;
+    write(&old, &pair.certificate, 0o600)
+}
+
+/// A file's text; nothing where there is none.
+pub fn text(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+    atomic_write(path, text.as_bytes(), mode).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a file where it says something else.
+fn write_other(path: &Path, new: &str) -> Result<()> {
+    if text(path)?.as_deref() == Some(new) {
+        return Ok(());
+    }
+    write(path, new, 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::What;
+
+    fn host() -> (tempfile::TempDir, Options) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let config = path("master.toml");
+        fs::write(&config, "address = \"10.77.0.2\"\n").unwrap();
+        let options =
+            Options { config, root: path("master"), run: path("run"), objects: path("objects"), what: What::Setup };
+        (folder, options)
+    }
+
+    #[test]
+    fn the_second_time_nothing_is_made_and_an_address_changes_one_certificate() {
+        let (_folder, options) = host();
+        assert!(setup(&options).unwrap().len() > 10);
+        let hash = ca_hash(&options).unwrap();
+        assert_eq!(setup(&options).unwrap(), Vec::<String>::new());
+        fs::write(&options.config, "address = \"10.77.0.3\"\n").unwrap();
+        assert_eq!(setup(&options).unwrap(), ["apiserver"]);
+        assert_eq!(ca_hash(&options).unwrap(), hash);
+        // A power cut between the two files of a pair.
+        fs::remove_file(options.root.join("pki/scheduler.crt")).unwrap();
+        assert_eq!(setup(&options).unwrap(), ["scheduler"]);
+    }
+
+    #[test]
+    fn an_authority_that_is_brought_is_taken_and_another_is_refused() {
+        let (_folder, options) = host();
+        let files = Brought::below(&options.run);
+        fs::create_dir_all(files.ca_key().parent().unwrap()).unwrap();
+        let bring = || {
+            let pair = Signer::Cluster.create().unwrap();
+            fs::write(files.ca_certificate(), &pair.certificate).unwrap();
+            fs::write(files.ca_key(), &pair.key).unwrap();
+            read::hash(&pair.certificate).unwrap()
+        };
+        let hash = bring();
+        setup(&options).unwrap();
+        assert_eq!(ca_hash(&options).unwrap(), hash);
+        bring();
+        let error = format!("{:#}", setup(&options).unwrap_err());
+        assert!(error.contains("another authority"), "{error}");
+        assert_eq!(ca_hash(&options).unwrap(), hash);
+    }
+}

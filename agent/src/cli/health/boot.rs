@@ -1,0 +1,189 @@
+//! Owns judging a boot: waiting until the host is well, remembering that this version is, and giving up a new
+//! version that is not.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use gio::Cancellable;
+use keelson_common::command::CommandExt;
+
+use super::super::follow::follow;
+use super::super::session::Session;
+use super::super::{files, print};
+use super::Paths;
+use super::checks::{in_time, look};
+use crate::api::client::connect;
+use crate::daemon::{boot, privileges, reboot};
+use crate::deploy::{Context, Host, HostOptions, observe, verb};
+use crate::health::judge::{Facts, Verdict, judge as decide};
+use crate::health::record::{GivenUp, Known, Record};
+use crate::health::report::Report;
+use crate::history::{Entry, Event, Log};
+use crate::model::{Deployment, HostStatus, Request, time};
+use crate::update::Settings;
+
+/// How long between two looks while the host comes up, and later.
+const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// How long keeld may take to go back.
+const ROLLBACK: Duration = Duration::from_secs(120);
+/// How long a host comes up.
+const UP: Duration = Duration::from_secs(30);
+/// What a console says before somebody logs in.
+const ISSUE: &str = "/run/issue.d/50-keelson.issue";
+
+/// Judges this boot.
+pub async fn judge(paths: &Paths, settings: &Settings, bus: Option<&str>) -> anyhow::Result<ExitCode> {
+    ensure!(nix::unistd::geteuid().is_root(), "`keelctl health --boot` needs root");
+    let (start, mut told) = (Instant::now(), Vec::new());
+    loop {
+        let report = look(paths, settings, bus).await;
+        let problems = report.problems();
+        if problems != told && !problems.is_empty() {
+            eprintln!("not yet: {}", problems.join("; "));
+            told = problems;
+        }
+        let record = Record::read(&paths.state)?;
+        let (waited, limit) = (start.elapsed(), settings.health_timeout);
+        let status = status(bus, report.healthy || waited >= limit).await;
+        let facts = Facts { healthy: report.healthy, status: status.as_ref(), record: &record, waited, limit };
+        match decide(&facts) {
+            Verdict::Wait => tokio::time::sleep(LOOKS[usize::from(waited > UP)]).await,
+            Verdict::Healthy => return healthy(paths, record, status.as_ref()),
+            Verdict::Report(why) => return unhealthy(&report, why, &record, status.as_ref()),
+            Verdict::RollBack(back) => return give_up(paths, &report, status.as_ref(), &back, bus).await,
+        }
+    }
+}
+
+/// The deployments: from keeld, or from libostree itself where keeld is what is not well.
+async fn status(bus: Option<&str>, needed: bool) -> Option<HostStatus> {
+    if !needed {
+        return None;
+    }
+    let asked = in_time(async { Session::open(bus, true).await?.status().await }).await;
+    let own = || {
+        let mut host = Host::open(&HostOptions::default()).ok()?;
+        observe::observe(&mut host).ok()
+    };
+    asked.ok().or_else(own)
+}
+
+fn healthy(paths: &Paths, mut record: Record, status: Option<&HostStatus>) -> anyhow::Result<ExitCode> {
+    if let Some(booted) = status.and_then(|status| status.booted.as_ref()) {
+        let (checksum, version) = (booted.checksum.clone(), booted.version.clone());
+        if record.note_healthy(Known { checksum, version, time: time::rfc3339(time::now()) }) {
+            record.write(&paths.state)?;
+        }
+        // For the journal alone: a console is told what is out of the ordinary.
+        eprintln!("Version {} is healthy.", booted.label());
+    }
+    remind(&record, status)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unhealthy(report: &Report, why: &str, record: &Record, status: Option<&HostStatus>) -> anyhow::Result<ExitCode> {
+    print::line(&format!("This host is not healthy: {}\nIt stays as it is: {why}.", report.problems().join("; ")))?;
+    remind(record, status)?;
+    Ok(ExitCode::FAILURE)
+}
+
+/// Says which versions were given up for the one that runs, here and before each login at a console.
+fn remind(record: &Record, status: Option<&HostStatus>) -> anyhow::Result<()> {
+    let booted = status.and_then(|status| status.booted.as_ref()).map(|booted| booted.checksum.as_str());
+    let lines: Vec<String> = record.given_up_for(booted.unwrap_or_default()).map(GivenUp::sentence).collect();
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    if text.is_empty() {
+        return Ok(());
+    }
+    print::line(&text)?;
+    files::write(Path::new(ISSUE), &format!("{text}\n"), 0o644)
+}
+
+/// Goes back to `back`, remembers why, and reboots.
+async fn give_up(
+    paths: &Paths,
+    report: &Report,
+    status: Option<&HostStatus>,
+    back: &Deployment,
+    bus: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let booted = status.and_then(|status| status.booted.as_ref()).context("nothing is booted")?;
+    let given_up = GivenUp {
+        checksum: booted.checksum.clone(),
+        version: booted.version.clone(),
+        refspec: booted.refspec.clone(),
+        time: time::rfc3339(time::now()),
+        why: report.problems(),
+        back_to: back.checksum.clone(),
+    };
+    // First of all, so that whatever cuts this short finds a host that goes back.
+    if let Err(error) = by_keeld(back, bus).await {
+        eprintln!("keeld does not go back to {}, so that it is done without: {error:#}", back.label());
+        by_hand(back)?;
+    }
+    let mut record = Record::read(&paths.state)?;
+    record.note_given_up(given_up.clone());
+    record.write(&paths.state)?;
+    let sentence = format!("{} The host goes back to {}.", given_up.sentence(), back.label());
+    let entry = Entry {
+        time: given_up.time,
+        event: Event::GivenUp,
+        version: given_up.version,
+        checksum: Some(given_up.checksum),
+        uid: Some(0),
+        boot_id: boot::id(),
+        message: Some(sentence.clone()),
+    };
+    if let Err(error) = Log::new(&paths.state).append(&entry) {
+        eprintln!("cannot write the history: {error}");
+    }
+    print::line(&sentence)?;
+    restart(bus).await?;
+    Ok(ExitCode::FAILURE)
+}
+
+/// Asks keeld. What is staged is dropped by a first rollback, and gone back by a second.
+async fn by_keeld(back: &Deployment, bus: Option<&str>) -> anyhow::Result<()> {
+    let session = in_time(Session::open(bus, true)).await?;
+    for _ in 0..2 {
+        let done = tokio::time::timeout(ROLLBACK, follow(&session, session.keeld.rollback(false))).await;
+        print::done(done.context("keeld does not come to an end")??)?;
+        if boots_next(&in_time(session.status()).await?, back) {
+            return Ok(());
+        }
+    }
+    bail!("it does not make {} the next to boot", back.label())
+}
+
+/// Does it in this process, as keeld would.
+fn by_hand(back: &Deployment) -> anyhow::Result<()> {
+    let own_mounts = privileges::own_mounts()?;
+    let options = HostOptions { own_mounts, ..HostOptions::default() };
+    let mut host = Host::open(&options).map_err(|error| anyhow::anyhow!(error.chain()))?;
+    for _ in 0..2 {
+        let context = Context::new(Rc::new(|_| {}), Cancellable::new());
+        let done = verb::perform(&mut host, &Request::Rollback { reboot: false }, &context);
+        done.map_err(|error| anyhow::anyhow!(error.chain()))?;
+        host.reload().map_err(|error| anyhow::anyhow!(error.chain()))?;
+        if boots_next(&observe::observe(&mut host).map_err(|error| anyhow::anyhow!(error.chain()))?, back) {
+            return Ok(());
+        }
+    }
+    bail!("{} cannot be made the next to boot", back.label())
+}
+
+fn boots_next(status: &HostStatus, back: &Deployment) -> bool {
+    status.next_boot().is_some_and(|next| next.checksum == back.checksum)
+}
+
+async fn restart(bus: Option<&str>) -> anyhow::Result<()> {
+    let asked = in_time(async { Ok(reboot::reboot(&connect(bus).await?).await?) });
+    if let Err(error) = asked.await {
+        eprintln!("systemd cannot be asked to reboot: {error:#}");
+        Command::new("systemctl").args(["reboot", "--force"]).run().context("cannot reboot")?;
+    }
+    Ok(())
+}

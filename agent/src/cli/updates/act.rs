@@ -1,0 +1,236 @@
+//! Owns doing one step. What is taken from others is written down before it is asked for, so that it is given
+//! back by whoever comes after, however this one ends.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+
+use super::super::follow::follow;
+use super::super::health;
+use super::super::node::{Failure, Progress, run_program};
+use super::super::print;
+use super::agent::{Agent, Seen};
+use crate::daemon::reboot;
+use crate::model::{UpdateState, time};
+use crate::update::decide::Ended;
+use crate::update::fleetlock::{FleetLock, FleetLockError};
+use crate::update::state::{Attempt, Checked};
+use crate::update::{Lock, Step};
+
+/// How long to wait after something did not work out, at first and at most: a check, the lock, a drain.
+const CHECK: [u64; 2] = [60, 3600];
+const LOCK: [u64; 2] = [120, 300];
+const DRAIN: [u64; 2] = [900, 4 * 3600];
+/// How long a request to the cluster may take.
+const REQUEST: Duration = Duration::from_secs(120);
+
+/// Does a step; gives what there is to say of it. A step that only waits does nothing.
+pub async fn perform(agent: &Agent, seen: &mut Seen, step: &Step) -> anyhow::Result<String> {
+    match step {
+        Step::Rest | Step::Wait { .. } => Ok(String::new()),
+        Step::AwaitHealth => await_health(agent, seen).await,
+        Step::GiveBack(ended) => give_back(agent, seen, *ended).await,
+        Step::Check => check(agent, seen).await,
+        Step::Lock => lock(agent, seen).await,
+        Step::Drain => drain(agent, seen).await,
+        Step::Reboot => reboot(agent, seen).await,
+    }
+}
+
+async fn await_health(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
+    let report = health::look(&agent.paths, &agent.settings, agent.bus.as_deref()).await;
+    seen.healthy = Some(report.healthy);
+    let problems = report.problems().join("; ");
+    Ok(if report.healthy { String::new() } else { format!("waits until this host is healthy: {problems}") })
+}
+
+/// Looks for versions, and has a newer one staged.
+async fn check(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
+    let found = find(agent, seen).await;
+    let now = time::now();
+    match &found {
+        Ok(message) => {
+            seen.state.checked = Some(Checked { time: now, message: message.clone() });
+            seen.state.retry = None;
+        }
+        Err(error) => seen.state.failed(now, format!("cannot look for versions: {error:#}"), CHECK[0], CHECK[1]),
+    }
+    seen.state.write(&agent.paths.state)?;
+    found
+}
+
+async fn find(agent: &Agent, seen: &Seen) -> anyhow::Result<String> {
+    let keeld = &agent.session.keeld;
+    let checked = print::done(follow(&agent.session, keeld.check()).await?)?;
+    let Some(update) = checked.update.filter(|update| update.state == UpdateState::Available) else {
+        return Ok(checked.message);
+    };
+    if agent.gave_up(seen, &update.to.checksum) {
+        return Ok(format!("{} was given up as unhealthy; a newer one is waited for.", update.to.label()));
+    }
+    let start = keeld.upgrade(&update.to.checksum, false, false, false);
+    Ok(print::done(follow(&agent.session, start).await?)?.message)
+}
+
+/// Writes down that a reboot is under way.
+fn begin(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
+    if seen.state.attempt.is_none() {
+        let staged = seen.status.staged.as_ref().context("nothing is staged")?;
+        seen.state.attempt = Some(Attempt {
+            boot_id: agent.boot_id.clone(),
+            checksum: staged.checksum.clone(),
+            label: staged.label().to_owned(),
+            since: time::now(),
+            lock: agent.settings.lock.clone(),
+            ..Attempt::default()
+        });
+    }
+    seen.state.write(&agent.paths.state)
+}
+
+/// Changes what is written down.
+fn note(agent: &Agent, seen: &mut Seen, change: impl FnOnce(&mut Attempt)) -> anyhow::Result<()> {
+    seen.state.attempt.as_mut().map(change);
+    seen.state.write(&agent.paths.state)
+}
+
+async fn lock(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
+    begin(agent, seen)?;
+    let Some(lock) = seen.state.attempt.as_ref().and_then(|attempt| attempt.lock.clone()) else {
+        return Ok(String::new());
+    };
+    match take(agent, &lock).await {
+        Ok(()) => {
+            note(agent, seen, |attempt| attempt.locked = true)?;
+            Ok(format!("has {lock}"))
+        }
+        Err(error) => {
+            let why = format!("cannot have {lock}: {error:#}");
+            fail(agent, seen, &why, LOCK).await?;
+            bail!(why)
+        }
+    }
+}
+
+async fn drain(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
+    begin(agent, seen)?;
+    note(agent, seen, |attempt| attempt.draining = true)?;
+    let limit = agent.settings.drain_timeout;
+    let words = ["drain", "--mark", "--timeout", &limit.as_secs().to_string()].map(str::to_owned);
+    match on_node(agent, &words, limit + REQUEST).await {
+        Ok(message) => {
+            note(agent, seen, |attempt| attempt.drained = true)?;
+            Ok(message)
+        }
+        Err(error) => {
+            let why = format!("the pods of this node do not go: {error:#}");
+            fail(agent, seen, &why, DRAIN).await?;
+            bail!("{why}; the node takes pods again and the lock is given back until the next try")
+        }
+    }
+}
+
+async fn reboot(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
+    begin(agent, seen)?;
+    let attempt = seen.state.attempt.clone().unwrap_or_default();
+    seen.state.rebooting(&attempt.checksum);
+    seen.state.retry = None;
+    seen.state.write(&agent.paths.state)?;
+    reboot::reboot(agent.session.keeld.inner().connection()).await.context("systemd does not reboot the host")?;
+    Ok(format!("reboots into {}", attempt.label))
+}
+
+/// Gives everything back, and tries again later.
+async fn fail(agent: &Agent, seen: &mut Seen, why: &str, [first, most]: [u64; 2]) -> anyhow::Result<()> {
+    seen.state.failed(time::now(), why.to_owned(), first, most);
+    seen.state.write(&agent.paths.state)?;
+    undo(agent, seen).await
+}
+
+/// Gives back what an attempt took; it is forgotten once that is done.
+pub async fn undo(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
+    let Some(attempt) = seen.state.attempt.clone() else { return Ok(()) };
+    if attempt.draining && seen.node {
+        let message = on_node(agent, &["uncordon".to_owned()], REQUEST).await;
+        progress(agent).line(&message.context("cannot let new pods come again")?);
+    }
+    // Also one that was asked for and not had: the answer may have been lost.
+    if let Some(lock) = &attempt.lock {
+        give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))?;
+    }
+    seen.state.attempt = None;
+    seen.state.write(&agent.paths.state)
+}
+
+async fn give_back(agent: &Agent, seen: &mut Seen, ended: Ended) -> anyhow::Result<String> {
+    let attempt = seen.state.attempt.clone().unwrap_or_default();
+    undo(agent, seen).await?;
+    let booted = seen.status.booted.as_ref();
+    let runs = booted.map_or("nothing", |booted| booted.label());
+    let as_wanted = booted.is_some_and(|booted| booted.checksum == attempt.checksum);
+    if as_wanted {
+        (seen.state.tried, seen.state.retry) = (None, None);
+        seen.state.write(&agent.paths.state)?;
+    }
+    let gave = if attempt.lock.is_some() { "; the reboot lock is given back" } else { "" };
+    Ok(match ended {
+        Ended::Booted if as_wanted => format!("{runs} is healthy{gave}"),
+        Ended::Booted => format!("{runs} is healthy; {} did not stay{gave}", attempt.label),
+        Ended::Gone => format!("{} is staged no more, so that nothing is rebooted for{gave}", attempt.label),
+    })
+}
+
+/// Gives the lock back by hand; the one that the host was told of, where none is known to be had.
+pub async fn release(agent: &Agent) -> anyhow::Result<String> {
+    let mut seen = agent.look().await?;
+    let known = seen.state.attempt.is_some();
+    undo(agent, &mut seen).await?;
+    match &agent.settings.lock {
+        _ if known => Ok("What the reboot that was under way had taken is given back.".to_owned()),
+        Some(lock) => {
+            give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))?;
+            Ok(format!("No reboot was under way; {lock} is given back all the same, if this host had it."))
+        }
+        None => Ok("No reboot was under way, and this host has no reboot lock.".to_owned()),
+    }
+}
+
+async fn take(agent: &Agent, lock: &Lock) -> anyhow::Result<()> {
+    match lock {
+        Lock::Fleetlock { url, group } => plain(FleetLock::new(url, group, &agent.machine).pre_reboot().await),
+        Lock::Cluster { slots } => {
+            let words = ["lock".to_owned(), "--slots".to_owned(), slots.to_string()];
+            on_node(agent, &words, REQUEST).await.map(drop)
+        }
+    }
+}
+
+async fn give(agent: &Agent, lock: &Lock) -> anyhow::Result<()> {
+    match lock {
+        Lock::Fleetlock { url, group } => plain(FleetLock::new(url, group, &agent.machine).steady_state().await),
+        Lock::Cluster { .. } => on_node(agent, &["unlock".to_owned()], REQUEST).await.map(drop),
+    }
+}
+
+fn plain(answer: Result<(), FleetLockError>) -> anyhow::Result<()> {
+    answer.map_err(anyhow::Error::from)
+}
+
+/// Runs a command of `keeld-node`, which knows the cluster.
+async fn on_node(agent: &Agent, words: &[String], limit: Duration) -> anyhow::Result<String> {
+    let node = &agent.paths.node;
+    if !node.config.exists() {
+        bail!("this host is no node of a cluster; `keelctl join` makes it one");
+    }
+    let progress = progress(agent);
+    let ran = tokio::time::timeout(limit, run_program(&node.program, &node.config, words, &progress)).await;
+    let ran = ran.map_err(|_| anyhow!("there was no end of it within {} s", limit.as_secs()))?;
+    ran.map_err(|error| match error.downcast::<Failure>() {
+        Ok(failure) => anyhow!(failure.message),
+        Err(error) => error,
+    })
+}
+
+fn progress(agent: &Agent) -> Progress {
+    if agent.logs { Progress::logged() } else { Progress::new(agent.json) }
+}

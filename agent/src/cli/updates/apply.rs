@@ -1,0 +1,104 @@
+//! `keelctl updates apply`.
+
+use anyhow::{bail, ensure};
+use serde_json::json;
+
+use super::super::{confirm, print};
+use super::agent::{Agent, Seen};
+use super::status::describe;
+use super::{act, guard};
+use crate::update::decide::Demand;
+use crate::update::{Step, next};
+
+/// Arguments of `apply`.
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Has the newest version staged, where none is, takes the reboot lock, drains the node, and reboots. The \
+        host's turn and its windows count, unless --now says otherwise; what the fleet's lock and the pods' disruption \
+        budgets say always counts. When anything is in the way everything is given back. Interrupting gives \
+        everything back, too.",
+    after_help = "Examples:\n  keelctl updates apply --dry-run\n  keelctl updates apply --now -y"
+)]
+pub struct Args {
+    /// Also out of its turn, and out of windows
+    #[arg(long)]
+    now: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args, agent: &Agent) -> anyhow::Result<()> {
+    let demand = Demand { at_once: args.now };
+    if args.dry_run {
+        return said(agent, &plan(agent, demand).await?);
+    }
+    guard::need_root("apply")?;
+    let _guard = guard::take()?;
+    if !args.yes && !agent.json && confirm::can_ask() && !confirm::ask("Go over to the newest version, and reboot?")? {
+        return print::line("Nothing was changed.");
+    }
+    let mut seen = agent.look().await?;
+    tokio::select! {
+        done = go(agent, &mut seen, demand) => said(agent, &done?),
+        _ = tokio::signal::ctrl_c() => {
+            // As it was written down, wherever that was interrupted.
+            let mut seen = agent.look().await?;
+            act::undo(agent, &mut seen).await?;
+            bail!("interrupted; everything is given back, and what is staged stays staged")
+        }
+    }
+}
+
+async fn go(agent: &Agent, seen: &mut Seen, demand: Demand) -> anyhow::Result<String> {
+    let mut checked = false;
+    loop {
+        let step = next(&agent.observed(seen, Some(demand)));
+        if let Step::Wait { .. } = step {
+            bail!("{}; --now does not wait for that", describe(&step));
+        }
+        if step == Step::Check && std::mem::replace(&mut checked, true) {
+            let message = seen.state.checked.as_ref().map(|checked| checked.message.clone());
+            return Ok(message.unwrap_or_else(|| "There is nothing newer.".to_owned()));
+        }
+        let message = act::perform(agent, seen, &step).await?;
+        if step == Step::Reboot {
+            return Ok(format!("This host {message}."));
+        }
+        ensure!(step != Step::AwaitHealth || seen.healthy == Some(true), "{message}");
+        if !agent.json && !message.is_empty() {
+            eprintln!("{message}");
+        }
+        let healthy = seen.healthy;
+        *seen = agent.look().await?;
+        seen.healthy = healthy;
+    }
+}
+
+/// What would be done, a line each.
+async fn plan(agent: &Agent, demand: Demand) -> anyhow::Result<String> {
+    let seen = agent.look().await?;
+    let mut lines = Vec::new();
+    match next(&agent.observed(&seen, Some(demand))) {
+        Step::Check => lines.push("keeld is asked for the newest version, and stages it".to_owned()),
+        Step::AwaitHealth | Step::GiveBack(_) => {
+            lines.push("what an earlier reboot took is given back, once this host is healthy".to_owned());
+        }
+        step @ Step::Wait { .. } => return Ok(format!("Nothing would be done: {}.", describe(&step))),
+        _ => {}
+    }
+    let staged = seen.status.staged.as_ref().map_or("that version", |staged| staged.label());
+    lines.extend(agent.settings.lock.as_ref().map(|lock| format!("{lock} is asked for")));
+    let limit = agent.settings.drain_timeout.as_secs();
+    lines.extend(seen.node.then(|| format!("the pods of this node are asked to go, within {limit} s")));
+    lines.push(format!("this host reboots into {staged}"));
+    Ok(lines.join("\n"))
+}
+
+fn said(agent: &Agent, message: &str) -> anyhow::Result<()> {
+    if agent.json { print::document(&json!({ "message": message })) } else { print::line(message) }
+}

@@ -1,0 +1,137 @@
+//! Owns the judgement over a boot by its health, purely.
+
+use std::time::Duration;
+
+use crate::model::{Deployment, HostStatus, Role};
+
+use super::record::Record;
+
+/// What is known when a host is judged.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// Whether all that must be well is.
+    pub healthy: bool,
+    /// The deployments.
+    pub status: Option<&'a HostStatus>,
+    /// What is remembered of versions.
+    pub record: &'a Record,
+    /// How long was waited.
+    pub waited: Duration,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// The judgement.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It is well.
+    Healthy,
+    /// It may become well yet.
+    Wait,
+    /// This version is given up for that one.
+    RollBack(Box<Deployment>),
+    /// It is not well, and nothing is done; why not.
+    Report(&'static str),
+}
+
+/// Judges.
+pub fn judge(facts: &Facts<'_>) -> Verdict {
+    if facts.healthy {
+        return Verdict::Healthy;
+    }
+    if facts.waited < facts.limit {
+        return Verdict::Wait;
+    }
+    let Some(status) = facts.status else {
+        return Verdict::Report("its deployments cannot be read, so there is nothing to go back to");
+    };
+    let Some(booted) = &status.booted else {
+        return Verdict::Report("it was not booted from a deployment");
+    };
+    if facts.record.was_healthy(&booted.checksum) {
+        return Verdict::Report("this version was healthy before, so that it is not to blame");
+    }
+    if facts.record.gave_up(&booted.checksum).is_some() {
+        return Verdict::Report("this version was given up before, and somebody booted it again");
+    }
+    let healthy_before = |other: &&Deployment| {
+        other.role == Role::Rollback && other.checksum != booted.checksum && facts.record.was_healthy(&other.checksum)
+    };
+    match status.deployments.iter().find(healthy_before) {
+        Some(back) => Verdict::RollBack(Box::new(back.clone())),
+        None => Verdict::Report("there is no version before it that was healthy"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::record::{GivenUp, Known};
+    use crate::model::{Signature, SignatureState};
+
+    fn deployment(role: Role, checksum: &str) -> Deployment {
+        Deployment {
+            index: 0,
+            role,
+            version: None,
+            checksum: checksum.into(),
+            refspec: None,
+            timestamp: String::new(),
+            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
+            pinned: false,
+            kargs: vec![],
+        }
+    }
+
+    fn record(healthy: &[&str], given_up: &[&str]) -> Record {
+        let mut record = Record::default();
+        for checksum in healthy {
+            record.note_healthy(Known { checksum: (*checksum).to_owned(), ..Known::default() });
+        }
+        for checksum in given_up {
+            record.note_given_up(GivenUp { checksum: (*checksum).to_owned(), ..GivenUp::default() });
+        }
+        record
+    }
+
+    fn judged(deployments: Vec<Deployment>, record: &Record) -> Verdict {
+        let status = HostStatus::new("s".into(), deployments);
+        let limit = Duration::from_secs(600);
+        judge(&Facts { healthy: false, status: Some(&status), record, waited: limit, limit })
+    }
+
+    fn pair() -> Vec<Deployment> {
+        vec![deployment(Role::Booted, "new"), deployment(Role::Rollback, "old")]
+    }
+
+    #[test]
+    fn a_new_version_that_is_not_well_is_given_up_once() {
+        let Verdict::RollBack(back) = judged(pair(), &record(&["old"], &[])) else { panic!("kept") };
+        assert_eq!(back.checksum, "old");
+        assert!(matches!(judged(pair(), &record(&["old"], &["new"])), Verdict::Report(why) if why.contains("again")));
+        let staged = [vec![deployment(Role::Staged, "kargs")], pair()].concat();
+        assert!(matches!(judged(staged, &record(&["old"], &[])), Verdict::RollBack(_)));
+    }
+
+    #[test]
+    fn what_was_healthy_is_not_to_blame() {
+        assert!(matches!(judged(pair(), &record(&["old", "new"], &[])), Verdict::Report(why) if why.contains("blame")));
+    }
+
+    #[test]
+    fn nobody_goes_back_to_what_is_not_known_to_be_better() {
+        assert!(matches!(judged(pair(), &record(&[], &[])), Verdict::Report(_)));
+        assert!(matches!(judged(vec![deployment(Role::Booted, "new")], &record(&["old"], &[])), Verdict::Report(_)));
+        let same = vec![deployment(Role::Booted, "new"), deployment(Role::Rollback, "new")];
+        assert!(matches!(judged(same, &record(&[], &[])), Verdict::Report(_)), "other kernel arguments");
+    }
+
+    #[test]
+    fn time_is_given_and_health_ends_the_wait() {
+        let (record, limit) = (Record::default(), Duration::from_secs(600));
+        let facts = Facts { healthy: false, status: None, record: &record, waited: Duration::ZERO, limit };
+        assert_eq!(judge(&facts), Verdict::Wait);
+        assert_eq!(judge(&Facts { healthy: true, waited: limit, ..facts.clone() }), Verdict::Healthy);
+        assert!(matches!(judge(&Facts { waited: limit, ..facts }), Verdict::Report(_)));
+    }
+}

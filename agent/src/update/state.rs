@@ -1,0 +1,153 @@
+//! Owns what must outlive a reboot of the update agent: a file that is replaced at one stroke.
+
+use std::path::Path;
+
+use anyhow::Context;
+use keelson_common::fs::atomic_write;
+use serde::{Deserialize, Serialize};
+
+use super::settings::Lock;
+
+/// Its file, below keeld's folder.
+pub const FILE: &str = "update.json";
+
+/// What is known from before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// The last look for versions.
+    pub checked: Option<Checked>,
+    /// The reboot that is under way, or that was when the host went down.
+    pub attempt: Option<Attempt>,
+    /// Why something is to be tried again, and when.
+    pub retry: Option<Retry>,
+    /// The version that was last rebooted for, and how often.
+    pub tried: Option<Tried>,
+}
+
+/// A look for versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// When, in seconds since the epoch.
+    pub time: u64,
+    /// What came of it.
+    pub message: String,
+}
+
+/// A reboot that is under way. It is written before anything is taken from others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The boot that it began in.
+    pub boot_id: String,
+    /// The commit to boot.
+    pub checksum: String,
+    /// Its version.
+    pub label: String,
+    /// When it began, in seconds since the epoch.
+    pub since: u64,
+    /// The lock that was asked for, if any.
+    pub lock: Option<Lock>,
+    /// Whether it was given.
+    pub locked: bool,
+    /// Whether the node's pods were asked to go: it may be cordoned, with our mark.
+    pub draining: bool,
+    /// Whether they went.
+    pub drained: bool,
+}
+
+/// Something that did not work out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Not before this, in seconds since the epoch.
+    pub after: u64,
+    /// How often it did not work out in a row.
+    pub count: u32,
+    /// Why.
+    pub problem: String,
+}
+
+/// A version that was rebooted for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The commit.
+    pub checksum: String,
+    /// How often.
+    pub count: u32,
+}
+
+impl State {
+    /// Reads it; nothing is known where there is no file, or none that can be understood.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
+                tracing::warn!("{} is damaged and begun anew: {error}", path.display());
+                Self::default()
+            })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Writes it, durably.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let path = folder.join(FILE);
+        let text = serde_json::to_string_pretty(self)?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        atomic_write(&path, text.as_bytes(), 0o644).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Notes that something did not work out; the wait doubles each time, from `first` to `most` seconds.
+    pub fn failed(&mut self, now: u64, problem: String, first: u64, most: u64) {
+        let count = self.retry.as_ref().map_or(0, |retry| retry.count).saturating_add(1);
+        let wait = first.saturating_mul(1 << (count - 1).min(16)).min(most);
+        self.retry = Some(Retry { after: now.saturating_add(wait), count, problem });
+    }
+
+    /// Notes that the host reboots for a version.
+    pub fn rebooting(&mut self, checksum: &str) {
+        let before = self.tried.take().filter(|tried| tried.checksum == checksum);
+        let count = before.map_or(0, |tried| tried.count).saturating_add(1);
+        self.tried = Some(Tried { checksum: checksum.to_owned(), count });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_it_was_written_and_begun_anew_when_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("new");
+        assert_eq!(State::read(&below).unwrap(), State::default());
+        let lock = Some(Lock::Cluster { slots: 2 });
+        let attempt = Attempt { boot_id: "b".into(), lock, locked: true, ..Attempt::default() };
+        let state = State { attempt: Some(attempt), ..State::default() };
+        state.write(&below).unwrap();
+        assert_eq!(State::read(&below).unwrap(), state);
+        std::fs::write(below.join(FILE), "{").unwrap();
+        assert_eq!(State::read(&below).unwrap(), State::default());
+    }
+
+    #[test]
+    fn waits_grow_to_a_limit() {
+        let mut state = State::default();
+        let waits: Vec<u64> = (0..5)
+            .map(|_| {
+                state.failed(1000, "no".into(), 60, 300);
+                state.retry.as_ref().unwrap().after - 1000
+            })
+            .collect();
+        assert_eq!(waits, [60, 120, 240, 300, 300]);
+    }
+
+    #[test]
+    fn reboots_are_counted_by_version() {
+        let mut state = State::default();
+        for checksum in ["a", "a", "b"] {
+            state.rebooting(checksum);
+        }
+        assert_eq!(state.tried, Some(Tried { checksum: "b".into(), count: 1 }));
+    }
+}
