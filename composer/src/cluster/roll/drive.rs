@@ -20,10 +20,12 @@ const ANSWER: Duration = Duration::from_secs(40);
 /// How long a command that failed is given to turn out to have been ended by the reboot that it asked for.
 const AFTERMATH: Duration = Duration::from_secs(5);
 /// Has a host drain and reboot into what is staged, whatever its policy says of when.
-const APPLY: &str = "sudo -n keelctl update apply --now";
-/// What a host knows of why it went back.
-const EXPLAIN: &str = "sudo -n keelctl update status 2>/dev/null | tail -n 12; \
-    sudo -n keelctl health 2>&1 | tail -n 12; keelctl history 2>/dev/null | tail -n 5";
+const APPLY: &str = "sudo -n keelctl updates apply --now --yes";
+/// What that says where an earlier one, of a run that was broken off, is still at it.
+const UNDER_WAY: &str = "under way already";
+/// What a host knows of why it does not come to a version.
+const EXPLAIN: &str = "sudo -n keelctl updates 2>/dev/null | tail -n 12; \
+    sudo -n keelctl health 2>/dev/null | grep -v '^ok ' | tail -n 12; keelctl history -n 3 2>/dev/null";
 
 /// The version that is rolled out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +141,7 @@ impl Roll<'_> {
         let (Some(running), Apply::Given { boot }) = (&mut deeds.running, &deeds.apply) else { return Ok(()) };
         let Some(answer) = running.ended()? else { return Ok(()) };
         deeds.running = None;
-        if answer.success() || answer.status.is_none() {
+        if answer.success() || answer.status.is_none() || answer.why().contains(UNDER_WAY) {
             return Ok(());
         }
         self.stop.sleep(AFTERMATH)?;
