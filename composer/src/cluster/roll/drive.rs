@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(40);
 /// How long a command that failed is given to turn out to have been ended by the reboot that it asked for.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// How long a machine that went back may take to be well again, before that is said.
+const SETTLE: Duration = Duration::from_secs(300);
 /// Has a host drain and reboot into what is staged, whatever its policy says of when.
 const APPLY: &str = "sudo -n keelctl updates apply --now --yes";
 /// What that says where an earlier one, of a run that was broken off, is still at it.
@@ -115,7 +117,10 @@ impl Roll<'_> {
                 }
                 Step::Done if deeds.apply == Apply::NotYet => return Ok(Ended::Already),
                 Step::Done => return Ok(Ended::Updated),
-                Step::Failed(why) => return Err(self.explained(machine, why)),
+                Step::Failed(why) => {
+                    let after = self.settle(machine, &why, &seen)?;
+                    return Err(self.explained(machine, &why, after));
+                }
             }
         }
     }
@@ -164,16 +169,32 @@ impl Roll<'_> {
         }
     }
 
+    /// Waits until a machine that went back is well again; gives what came of it, in words.
+    fn settle(&self, machine: &Machine, why: &Why, seen: &Seen) -> Result<&'static str> {
+        let booted = seen.machine.as_ref().and_then(|machine| machine.booted.as_ref());
+        let (Why::WentBack { .. }, Some(booted)) = (why, booted) else { return Ok("") };
+        self.board.set(&machine.name, &format!("went back to {}", booted.label()));
+        let (begin, mut deeds) = (Instant::now(), Deeds { apply: Apply::NotYet, running: None, staged: false });
+        while begin.elapsed() < SETTLE {
+            let seen = self.look(machine, &mut deeds)?;
+            if step::next(&booted.checksum, &seen, false) == Step::Done {
+                return Ok(", and is well again");
+            }
+            self.stop.sleep(LOOK)?;
+        }
+        Ok(", and is not well there either")
+    }
+
     /// Why a machine does not come to the version, with what it says itself.
-    fn explained(&self, machine: &Machine, why: Why) -> anyhow::Error {
-        let asked = match &why {
+    fn explained(&self, machine: &Machine, why: &Why, after: &str) -> anyhow::Error {
+        let asked = match why {
             Why::Refused(_) => None,
             _ => self.remote.ask(machine, EXPLAIN, ANSWER, self.stop).ok(),
         };
         let said = asked.map(|answer| answer.stdout).unwrap_or_default();
         let said: String =
             said.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("\n  | {line}")).collect();
-        anyhow::anyhow!("{why}{said}")
+        anyhow::anyhow!("{why}{after}{said}")
     }
 }
 
