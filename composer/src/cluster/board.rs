@@ -2,8 +2,8 @@
 //! each change.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -13,7 +13,7 @@ pub struct Board {
     lines: Mutex<Vec<Line>>,
     width: usize,
     start: Instant,
-    terminal: bool,
+    left: AtomicBool,
 }
 
 struct Line {
@@ -33,7 +33,7 @@ impl Board {
             let bar = terminal.then(|| bar(&all, name, width));
             Line { name: name.to_owned(), said: String::new(), bar }
         });
-        Self { lines: Mutex::new(lines.collect()), width, start: Instant::now(), terminal }
+        Self { lines: Mutex::new(lines.collect()), width, start: Instant::now(), left: AtomicBool::new(false) }
     }
 
     /// Says what a machine is at, where that is news.
@@ -64,11 +64,12 @@ impl Board {
 
     /// Ends the lines and leaves what they say.
     pub fn leave(&self) {
-        if self.terminal {
-            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            for bar in lines.iter().filter_map(|line| line.bar.as_ref()).filter(|bar| !bar.is_finished()) {
-                bar.abandon();
-            }
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let bars: Vec<&ProgressBar> = lines.iter().filter_map(|line| line.bar.as_ref()).collect();
+        if !bars.is_empty() && !self.left.swap(true, Ordering::SeqCst) {
+            bars.iter().filter(|bar| !bar.is_finished()).for_each(|bar| bar.abandon());
+            // The last one leaves the cursor behind it.
+            eprintln!();
         }
     }
 }

@@ -80,43 +80,26 @@ fn deployed(value: &Value) -> Option<Deployed> {
     Some(Deployed { checksum: text("checksum")?, version: text("version"), refspec: text("ref") })
 }
 
-/// What `keelctl health --json` says: a member `healthy`, or `state` in a word; failing both, its exit status. A
-/// host that does not know the verb is judged by whether systemd has ended starting it.
+/// What `keelctl health --json` says. A host that does not know the verb is judged by whether systemd has ended
+/// starting it.
 fn health(document: &str, exit: Option<i32>, system: &str) -> Health {
     let value: Value = serde_json::from_str(document).unwrap_or_default();
-    if value.is_null() && exit == Some(2) {
-        return match system {
-            "running" | "degraded" => Health::Good,
-            _ => Health::Bad(format!("systemd says {system}")),
-        };
+    match (value["healthy"].as_bool(), exit) {
+        (Some(true), _) => Health::Good,
+        (Some(false), _) => Health::Bad(problems(&value)),
+        (None, Some(2)) if ["running", "degraded"].contains(&system) => Health::Good,
+        (None, Some(2)) => Health::Bad(format!("systemd says {system}")),
+        (None, _) => Health::Bad(value["error"]["message"].as_str().unwrap_or("it cannot tell").to_owned()),
     }
-    let word = value["state"].as_str().or_else(|| value["status"].as_str());
-    let good = match (value["healthy"].as_bool(), word) {
-        (Some(healthy), _) => healthy,
-        (None, Some(word)) => ["healthy", "good", "ok", "passed"].contains(&word),
-        (None, None) => exit == Some(0),
-    };
-    if good { Health::Good } else { Health::Bad(reason(&value, word)) }
 }
 
-fn reason(value: &Value, word: Option<&str>) -> String {
-    let message = [&value["error"]["message"], &value["message"], &value["reason"]].into_iter().find_map(Value::as_str);
-    // Of a list of checks, those that failed.
-    let checks = value["checks"].as_array().into_iter().flatten();
-    let failed: Vec<String> = checks
-        .filter(|check| check["healthy"] == false || check["passed"] == false || check["state"] == "failed")
-        .filter_map(|check| {
-            let why = check["message"].as_str().or_else(|| check["reason"].as_str());
-            let name = check["name"].as_str()?;
-            Some(why.map_or(name.to_owned(), |why| format!("{name}: {why}")))
-        })
-        .collect();
-    match (message, failed.is_empty(), word) {
-        (Some(message), _, _) => message.to_owned(),
-        (None, false, _) => failed.join("; "),
-        (None, true, Some(word)) => word.to_owned(),
-        (None, true, None) => "it does not say why".to_owned(),
-    }
+/// The checks that found something bad.
+fn problems(report: &Value) -> String {
+    let bad = report["checks"].as_array().into_iter().flatten().filter(|check| check["standing"] == "bad");
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let lines: Vec<String> =
+        bad.map(|check| format!("{}: {}", text(&check["name"]), text(&check["message"]))).collect();
+    if lines.is_empty() { "it does not say why".to_owned() } else { lines.join("; ") }
 }
 
 #[cfg(test)]
@@ -160,19 +143,14 @@ mod tests {
             Health::Bad(why) => why,
             Health::Good => "good".to_owned(),
         };
-        assert_eq!(bad("{\"healthy\": true}", 1), "good");
-        assert_eq!(bad("{\"state\": \"healthy\"}", 0), "good");
-        assert_eq!(bad("{\"state\": \"pending\"}", 0), "pending");
-        assert_eq!(bad("", 0), "good");
-        assert_eq!(
-            bad(
-                "{\"healthy\": false, \"checks\": [{\"name\": \"node\", \"healthy\": false, \"message\": \"down\"}]}",
-                1
-            ),
-            "node: down"
-        );
+        assert_eq!(bad("{\"healthy\": true, \"checks\": []}", 0), "good");
+        let report = r#"{"healthy": false, "checks": [
+            {"name": "keeld", "standing": "good", "message": "answers"},
+            {"name": "units", "standing": "bad", "message": "web.service is failed"}]}"#;
+        assert_eq!(bad(report, 1), "units: web.service is failed");
+        assert_eq!(bad("{\"healthy\": false}", 1), "it does not say why");
         assert_eq!(bad("{\"error\": {\"message\": \"no daemon\"}}", 1), "no daemon");
-        assert_eq!(bad("", 1), "it does not say why");
+        assert_eq!(bad("", 1), "it cannot tell");
     }
 
     #[test]

@@ -49,8 +49,8 @@ pub struct Args {
     /// Leave the master as it is
     #[arg(long)]
     nodes_only: bool,
-    /// Give a machine up after so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 1200, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Give a machine up after so many seconds: it drains and boots in them, is judged, and may go back
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     /// Print one JSON document: version, checksum, machines
     #[arg(long)]

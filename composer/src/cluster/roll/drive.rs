@@ -19,11 +19,15 @@ const LOOK: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(40);
 /// How long a command that failed is given to turn out to have been ended by the reboot that it asked for.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// How long a machine that went back may take to be well again, before that is said.
+const SETTLE: Duration = Duration::from_secs(300);
 /// Has a host drain and reboot into what is staged, whatever its policy says of when.
-const APPLY: &str = "sudo -n keelctl update apply --now";
-/// What a host knows of why it went back.
-const EXPLAIN: &str = "sudo -n keelctl update status 2>/dev/null | tail -n 12; \
-    sudo -n keelctl health 2>&1 | tail -n 12; keelctl history 2>/dev/null | tail -n 5";
+const APPLY: &str = "sudo -n keelctl updates apply --now --yes";
+/// What that says where an earlier one, of a run that was broken off, is still at it.
+const UNDER_WAY: &str = "under way already";
+/// What a host knows of why it does not come to a version.
+const EXPLAIN: &str = "sudo -n keelctl updates 2>/dev/null | tail -n 12; \
+    sudo -n keelctl health 2>/dev/null | grep -v '^ok ' | tail -n 12; keelctl history -n 3 2>/dev/null";
 
 /// The version that is rolled out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +117,10 @@ impl Roll<'_> {
                 }
                 Step::Done if deeds.apply == Apply::NotYet => return Ok(Ended::Already),
                 Step::Done => return Ok(Ended::Updated),
-                Step::Failed(why) => return Err(self.explained(machine, why)),
+                Step::Failed(why) => {
+                    let after = self.settle(machine, &why, &seen)?;
+                    return Err(self.explained(machine, &why, after));
+                }
             }
         }
     }
@@ -139,7 +146,7 @@ impl Roll<'_> {
         let (Some(running), Apply::Given { boot }) = (&mut deeds.running, &deeds.apply) else { return Ok(()) };
         let Some(answer) = running.ended()? else { return Ok(()) };
         deeds.running = None;
-        if answer.success() || answer.status.is_none() {
+        if answer.success() || answer.status.is_none() || answer.why().contains(UNDER_WAY) {
             return Ok(());
         }
         self.stop.sleep(AFTERMATH)?;
@@ -162,16 +169,32 @@ impl Roll<'_> {
         }
     }
 
+    /// Waits until a machine that went back is well again; gives what came of it, in words.
+    fn settle(&self, machine: &Machine, why: &Why, seen: &Seen) -> Result<&'static str> {
+        let booted = seen.machine.as_ref().and_then(|machine| machine.booted.as_ref());
+        let (Why::WentBack { .. }, Some(booted)) = (why, booted) else { return Ok("") };
+        self.board.set(&machine.name, &format!("went back to {}", booted.label()));
+        let (begin, mut deeds) = (Instant::now(), Deeds { apply: Apply::NotYet, running: None, staged: false });
+        while begin.elapsed() < SETTLE {
+            let seen = self.look(machine, &mut deeds)?;
+            if step::next(&booted.checksum, &seen, false) == Step::Done {
+                return Ok(", and is well again");
+            }
+            self.stop.sleep(LOOK)?;
+        }
+        Ok(", and is not well there either")
+    }
+
     /// Why a machine does not come to the version, with what it says itself.
-    fn explained(&self, machine: &Machine, why: Why) -> anyhow::Error {
-        let asked = match &why {
+    fn explained(&self, machine: &Machine, why: &Why, after: &str) -> anyhow::Error {
+        let asked = match why {
             Why::Refused(_) => None,
             _ => self.remote.ask(machine, EXPLAIN, ANSWER, self.stop).ok(),
         };
         let said = asked.map(|answer| answer.stdout).unwrap_or_default();
         let said: String =
             said.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("\n  | {line}")).collect();
-        anyhow::anyhow!("{why}{said}")
+        anyhow::anyhow!("{why}{after}{said}")
     }
 }
 

@@ -115,12 +115,10 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
     /// It booted something else afterwards.
-    #[error("it went back to version {to} by itself{}", because(.health))]
+    #[error("it went back to version {to} by itself")]
     WentBack {
         /// What runs now.
         to: String,
-        /// What it says of its health.
-        health: Option<String>,
     },
     /// The command that brings it about failed.
     #[error("it did not reboot into the new version: {0}")]
@@ -160,13 +158,7 @@ pub fn next(target: &str, seen: &Seen, late: bool) -> Step {
         // Its first answers after a reboot may come before it can name what runs.
         Apply::Given { .. } => match &machine.booted {
             None => wait(Phase::Rebooting, None),
-            Some(booted) => {
-                let health = match &machine.health {
-                    Health::Good => None,
-                    Health::Bad(why) => Some(why.clone()),
-                };
-                Step::Failed(Why::WentBack { to: booted.label().to_owned(), health })
-            }
+            Some(booted) => Step::Failed(Why::WentBack { to: booted.label().to_owned() }),
         },
         _ if late || machine.booted.is_none() => wait(Phase::Old, None),
         _ if is(&machine.staged) => Step::Apply,
