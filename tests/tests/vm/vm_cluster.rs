@@ -73,7 +73,7 @@ fn walk(cluster: &Cluster, host: &Host) -> Result<()> {
         ensure!(cluster.booted(node)? == host.v2.composed.checksum, "{node} stays with an unhealthy version");
     }
     let status =
-        cluster.on("node1", "sudo keelctl update; sudo keelctl status; sudo journalctl -b -1 -u keelson-health")?;
+        cluster.on("node1", "sudo keelctl updates; sudo keelctl status; sudo journalctl -b -1 -u keelson-health")?;
     ensure!(status.contains(UNWELL) && status.contains(&bad.version), "{status}");
     cluster.all_ready()?;
     let cordoned = cluster.kubectl(&["get", "nodes", "--output=jsonpath={.items[*].spec.unschedulable}"])?;
@@ -98,7 +98,12 @@ impl Cluster {
     fn up(&self, disk: &std::path::Path) -> Result<()> {
         let (repo, cache) = (self.keelson.repo.to_string_lossy(), self.keelson.cache.to_string_lossy());
         let disk = disk.to_string_lossy();
-        let words = ["up", "--json", "--nodes", "2", "--repo", &repo, "--cache", &cache, "--timeout", "1500", &disk];
+        // Long enough for an emulated host to come up, and shorter than anybody would have it.
+        let more = self.folder.path().join("more.yaml");
+        fs::write(&more, "#cloud-config\nkeelson:\n  health: { timeout: 6m }\n")?;
+        let more = more.to_string_lossy();
+        let words = ["up", "--json", "--nodes", "2", "--repo", &repo, "--cache", &cache, "--user-data", &more];
+        let words = [words.as_slice(), &["--timeout", "1500", &disk]].concat();
         let told = self.verb(&words)?.expect(0)?.json()?;
         ensure!(told["machines"].as_array().is_some_and(|machines| machines.len() == 3), "{told}");
         self.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"])?;
@@ -200,7 +205,7 @@ impl Cluster {
     fn journals(&self) -> String {
         let mut text = String::new();
         for machine in ["master", "node1", "node2"] {
-            let command = "sudo journalctl -b --no-pager -n 60 -p notice; sudo keelctl update; sudo keelctl health; keelctl status";
+            let command = "sudo journalctl -b --no-pager -n 60 -p notice; sudo keelctl updates; sudo keelctl health; keelctl status";
             let said = self.verb(&["ssh", machine, "--", command]).map(|run| run.stdout + &run.stderr);
             text.push_str(&format!("--- {machine}\n{}\n", said.unwrap_or_else(|error| error.to_string())));
         }
