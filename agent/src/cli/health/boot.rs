@@ -35,11 +35,13 @@ const UP: Duration = Duration::from_secs(30);
 const ISSUE: &str = "/run/issue.d/50-keelson.issue";
 
 /// Judges this boot.
-pub async fn judge(paths: &Paths, settings: &Settings, bus: Option<&str>) -> anyhow::Result<ExitCode> {
+pub async fn judge(paths: &Paths, bus: Option<&str>) -> anyhow::Result<ExitCode> {
     ensure!(nix::unistd::geteuid().is_root(), "`keelctl health --boot` needs root");
     let (start, mut told) = (Instant::now(), Vec::new());
     loop {
-        let report = look(paths, settings, bus).await;
+        // The host may be told of it while it comes up.
+        let settings = Settings::read(&paths.settings)?;
+        let report = look(paths, &settings, bus).await;
         let problems = report.problems();
         if problems != told && !problems.is_empty() {
             eprintln!("not yet: {}", problems.join("; "));

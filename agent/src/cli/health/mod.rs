@@ -22,10 +22,10 @@ pub(super) use checks::look;
         has (or that health.required of keelson-host(5) names) is failed, containerd is up where it is enabled, the node \
         runs where the host is one, declared containers stand as declared, and every executable in \
         /usr/lib/keelson/health.d and /etc/keelson/health.d exits with 0. What is in a folder wanted.d below those only \
-        warns.\n\n\
+        warns. Run it as root: what somebody may not ask is bad to them.\n\n\
         At each boot keelson-health.service looks until all is well. A new version that is not within the time of \
         health.timeout is given up for the one before, if that was healthy.",
-    after_help = "Examples:\n  keelctl health\n  keelctl health --json | jq '.checks[] | select(.standing == \"bad\")'\n\n\
+    after_help = "Examples:\n  sudo keelctl health\n  sudo keelctl health --json | jq '.checks[] | select(.standing == \"bad\")'\n\n\
         Exit status: 1 when the host is not healthy."
 )]
 pub struct Args {
@@ -55,10 +55,10 @@ pub(super) struct Paths {
 
 /// Runs the verb.
 pub async fn run(args: &Args, bus: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
-    let settings = Settings::read(&args.places.settings)?;
     if args.boot {
-        return boot::judge(&args.places, &settings, bus).await;
+        return boot::judge(&args.places, bus).await;
     }
+    let settings = Settings::read(&args.places.settings)?;
     let report = look(&args.places, &settings, bus).await;
     if json {
         print::document(&report)?
