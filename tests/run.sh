@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
     cat <<'TEXT'
-Usage: tests/run.sh [--quick] [--help]
+Usage: tests/run.sh [--quick] [--minutes NUMBER] [--help]
 
 Installs what building and testing need (and says what first), then checks the
 format, builds everything, lints, and runs the unit, integration and VM tests.
@@ -13,21 +13,30 @@ Composes, disks and the Kubernetes that hosts are tested against are kept in
 .cache and made again only when something changed, so a second run is quicker.
 Ends with a summary; the exit code is 0 only when everything passed.
 
-  --quick   leave the VM tests out
-  --help    print this text
+  --quick           leave the VM tests out
+  --minutes NUMBER  end within so many minutes: the test of a whole cluster, three
+                    emulated machines for half an hour, is left out, and that is
+                    said, when there is not that much time left
+  --help            print this text
 
 One test alone, after a first run:
   cargo test --release -p keelson-tests --test vm -- vm_power
 TEXT
 }
 
-quick=
-for word; do
-    case $word in
+quick= minutes=
+while [ $# -gt 0 ]; do
+    case $1 in
     --quick) quick=yes ;;
+    --minutes)
+        minutes=${2:-}
+        [[ $minutes =~ ^[0-9]+$ ]] || { usage >&2 && exit 2; }
+        shift
+        ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
     esac
+    shift
 done
 
 . qemu/setup.sh
@@ -41,6 +50,7 @@ keelson_compose_mirror
 # Composing sets owners of files and mounts: only the tests' programs run as root, cargo does not.
 [ "$(id -u)" = 0 ] || export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo --preserve-env"
 
+left_out=
 summary=()
 failed=0
 
@@ -56,6 +66,7 @@ step() {
 finish() {
     printf '\n'
     printf '%s\n' "${summary[@]}"
+    [ -z "$left_out" ] || echo "$left_out"
     [ -z "$quick" ] || echo "The VM tests were left out: run tests/run.sh without --quick."
     [ "$failed" = 0 ] && echo "All passed." || echo "Something failed: see above."
     exit "$failed"
@@ -64,8 +75,11 @@ finish() {
 # Unit tests of the large crates are not worth minutes of optimizing them once more.
 plain=()
 for crate in agent composer containers node; do plain+=(--config "profile.release.package.keelson-$crate.opt-level=0"); done
-filter=()
+# Three machines are more than enough for two cores: they have them to themselves.
+filter=(--skip vm_cluster)
 [ -z "$quick" ] || filter=(--skip vm_)
+# Minutes that the cluster takes on a slow machine.
+cluster=40
 
 step build cargo build --release --locked --workspace
 [ "$failed" = 0 ] || finish
@@ -75,5 +89,12 @@ step format cargo fmt --all --check
 step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings
 step unit cargo test --release --locked --workspace --lib --bins --no-fail-fast "${plain[@]}"
 step test cargo test --release --locked --workspace --test '*' --no-fail-fast -- "${filter[@]}"
+if [ -n "$quick" ]; then
+    :
+elif [ -n "$minutes" ] && [ $((SECONDS / 60 + cluster)) -gt "$minutes" ]; then
+    left_out="The test of a whole cluster was left out: it takes up to $cluster minutes, and $((SECONDS / 60)) of $minutes are over."
+else
+    step cluster cargo test --release --locked --workspace --test vm -- vm_cluster
+fi
 step doc cargo test --release --locked --workspace --doc
 finish

@@ -23,7 +23,7 @@ use crate::setup;
 /// Between two looks at the certificates.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How often the API server is asked whether it is ready, and how long it may take to answer.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(10);
 /// How soon something that did not work is tried again.
 const AGAIN: Duration = Duration::from_secs(5);

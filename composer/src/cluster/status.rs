@@ -122,6 +122,11 @@ impl Status {
         let mut rows = vec![["NAME", "ADDRESS", "SSH", "MACHINE", "VERSION", "STAGED", "CLUSTER"].map(str::to_owned)];
         rows.extend(self.machines.iter().map(row));
         let mut text = aligned(&rows);
+        for machine in &self.machines {
+            if let Some(Health::Bad(why)) = &machine.health {
+                let _ = writeln!(text, "\n{} is unwell: {why}", machine.name);
+            }
+        }
         if let Some(error) = &self.api_error {
             let _ = writeln!(text, "\nThe API: {error}");
         }
@@ -134,7 +139,7 @@ fn row(machine: &MachineStatus) -> [String; 7] {
     let state = match (machine.on, machine.answers, &machine.health) {
         (false, ..) => "off".to_owned(),
         (true, false, _) => "on, no answer".to_owned(),
-        (true, true, Some(Health::Bad(why))) => format!("unwell: {why}"),
+        (true, true, Some(Health::Bad(_))) => "unwell".to_owned(),
         (true, true, _) => "on".to_owned(),
     };
     let node = match (&machine.node, machine.role) {
@@ -182,7 +187,7 @@ mod tests {
         let machines = vec![
             machine_status(&cluster.machines[0], true, None, None),
             machine_status(&cluster.machines[1], true, Some(seen(Health::Good)), Some(node(true))),
-            machine_status(&cluster.machines[2], false, None, None),
+            machine_status(&cluster.machines[2], true, Some(seen(Health::Bad("no disk".into()))), None),
         ];
         let status = Status {
             name: "one".into(),
@@ -198,7 +203,8 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1], ["one-master", "10.77.0.2", "-", "on,", "no", "answer", "-", "-", "master"]);
         assert_eq!(lines[2], ["one-node1", "10.77.0.11", "-", "on", "1.0", "1.1", "Ready,", "cordoned"]);
-        assert_eq!(lines[3][3..], ["off", "-", "-", "-"]);
+        assert_eq!(lines[3][3..], ["unwell", "1.0", "1.1", "-"]);
+        assert!(text.contains("\none-node2 is unwell: no disk\n"), "{text}");
         assert!(text.ends_with("The API: no\n"), "{text}");
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["machines"][1]["booted"]["version"], "1.0");

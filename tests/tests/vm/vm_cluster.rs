@@ -100,7 +100,7 @@ impl Cluster {
         let disk = disk.to_string_lossy();
         // Long enough for an emulated host to come up, and shorter than anybody would have it.
         let more = self.folder.path().join("more.yaml");
-        fs::write(&more, "#cloud-config\nkeelson:\n  health: { timeout: 6m }\n")?;
+        fs::write(&more, "#cloud-config\nkeelson:\n  health: { timeout: 5m }\n")?;
         let more = more.to_string_lossy();
         let words = ["up", "--json", "--nodes", "2", "--repo", &repo, "--cache", &cache, "--user-data", &more];
         let words = [words.as_slice(), &["--timeout", "1500", &disk]].concat();
