@@ -139,7 +139,23 @@ impl std::fmt::Debug for Authority {
 /// The JSON schema of [`HostConfig`], draft 7 as cloud-init's own.
 pub fn schema() -> Value {
     let generator = schemars::generate::SchemaSettings::draft07().into_generator();
-    generator.into_root_schema_for::<HostConfig>().to_value()
+    let mut schema = generator.into_root_schema_for::<HostConfig>().to_value();
+    as_draft_4(&mut schema);
+    schema
+}
+
+/// cloud-init reads its schema by draft 4, which knows no `const`, and takes anything where it stands.
+fn as_draft_4(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(only) = map.remove("const") {
+                map.insert("enum".to_owned(), Value::Array(vec![only]));
+            }
+            map.values_mut().for_each(as_draft_4);
+        }
+        Value::Array(list) => list.iter_mut().for_each(as_draft_4),
+        _ => {}
+    }
 }
 
 /// Reads the value of the key in a cloud-config; gives all that is wrong.
@@ -329,5 +345,6 @@ mod tests {
         assert!(TOP.iter().all(|key| keys.contains_key(*key)) && keys.len() == TOP.len(), "{schema}");
         assert_eq!(schema["additionalProperties"], false);
         assert!(!schema.to_string().contains("$ref"), "it is put into another schema: {schema}");
+        assert!(!schema.to_string().contains("\"const\""), "cloud-init does not know it: {schema}");
     }
 }
