@@ -50,7 +50,7 @@ keelson_compose_mirror
 # Composing sets owners of files and mounts: only the tests' programs run as root, cargo does not.
 [ "$(id -u)" = 0 ] || export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo --preserve-env"
 
-left_out=
+left_out=()
 summary=()
 failed=0
 
@@ -66,7 +66,7 @@ step() {
 finish() {
     printf '\n'
     printf '%s\n' "${summary[@]}"
-    [ -z "$left_out" ] || echo "$left_out"
+    [ "${#left_out[@]}" = 0 ] || printf '%s\n' "${left_out[@]}"
     [ -z "$quick" ] || echo "The VM tests were left out: run tests/run.sh without --quick."
     [ "$failed" = 0 ] && echo "All passed." || echo "Something failed: see above."
     exit "$failed"
@@ -89,10 +89,16 @@ step format cargo fmt --all --check
 step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings
 step unit cargo test --release --locked --workspace --lib --bins --no-fail-fast "${plain[@]}"
 step test cargo test --release --locked --workspace --test '*' --no-fail-fast -- "${filter[@]}"
+# Not in the registries: only where GitHub is reached, or a clone of it is named.
+if timeout 300 manifests/kubernetes/build.sh --fleetlock; then
+    step fleetlock cargo test --release --locked --workspace --test update -- --ignored airlock
+else
+    left_out+=("The test of FleetLock against airlock was left out: airlock could not be fetched (see above).")
+fi
 if [ -n "$quick" ]; then
     :
 elif [ -n "$minutes" ] && [ $((SECONDS / 60 + cluster)) -gt "$minutes" ]; then
-    left_out="The test of a whole cluster was left out: it takes up to $cluster minutes, and $((SECONDS / 60)) of $minutes are over."
+    left_out+=("The test of a whole cluster was left out: it takes up to $cluster minutes, and $((SECONDS / 60)) of $minutes are over.")
 else
     step cluster cargo test --release --locked --workspace --test vm -- vm_cluster
 fi

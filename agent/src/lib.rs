@@ -22,5 +22,6 @@ pub mod daemon;
 pub mod deploy;
 pub mod health;
 pub mod history;
+mod kept;
 pub mod model;
 pub mod update;

@@ -13,9 +13,8 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::post;
 use axum::{Json, Router};
 use keelson_agent::update::fleetlock::{FleetLock, FleetLockError};
-use keelson_tests::cluster::{Authority, program};
+use keelson_tests::cluster::program;
 use keelson_tests::containers::{Process, eventually};
-use keelson_tests::keelson::finish;
 use serde_json::{Value, json};
 
 /// How long a server may take to be there.
@@ -82,54 +81,6 @@ async fn the_lock_is_lent_as_the_protocol_says() {
     assert!(matches!(wrong, Err(FleetLockError::Odd { status: StatusCode::NOT_FOUND, .. })), "{wrong:?}");
 }
 
-/// A server that lends to everybody, over TLS; of Python's, so that the other side is nothing of ours.
-const OVER_TLS: &str = "
-import http.server, ssl, sys
-class Lender(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers['Content-Length']))
-        self.send_response(200 if self.headers['fleet-lock-protocol'] == 'true' else 400)
-        self.end_headers()
-server = http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Lender)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[2], sys.argv[3])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
-";
-
-/// What [`over_tls_by_the_authorities_of_the_host`] has asked in a process with other authorities.
-#[test]
-#[ignore = "runs by itself"]
-fn asked_over_tls() {
-    let base = std::env::var("KEELSON_TEST_URL").unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(FleetLock::new(&base, "default", "one").pre_reboot()).unwrap();
-}
-
-#[test]
-fn over_tls_by_the_authorities_of_the_host() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let authority = Authority::new(folder.path())?;
-    let server = authority.server("server", &["localhost"])?;
-    let [port] = free_ports()?;
-    let mut python = Command::new("python3");
-    python.args(["-c", OVER_TLS, &port.to_string()]).args([&server.certificate, &server.key]);
-    let mut lender = Process::start(&mut python, &folder.path().join("lender.log"))?;
-    lender.wait_ready(START, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-    let asked = |trusted: &std::path::Path| {
-        let mut again = Command::new(std::env::current_exe()?);
-        again.args(["--exact", "--ignored", "--nocapture", "asked_over_tls"]);
-        again.env("KEELSON_TEST_URL", format!("https://localhost:{port}")).env("SSL_CERT_FILE", trusted);
-        finish(&mut again)
-    };
-    asked(&authority.identity.certificate)?.expect(0)?;
-    // The authority of somebody else.
-    let other = folder.path().join("other");
-    fs::create_dir(&other)?;
-    asked(&Authority::new(&other)?.identity.certificate)?.expect(101)?.says(&["Unreachable", "InvalidCertificate"])?;
-    Ok(())
-}
-
 /// Ports of loopback that nobody had a moment ago.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let listeners: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
@@ -172,7 +123,7 @@ impl Airlock {
 }
 
 #[test]
-#[ignore = "needs manifests/kubernetes/build.sh --fleetlock"]
+#[ignore = "needs airlock from GitHub; tests/run.sh runs it where manifests/kubernetes/build.sh --fleetlock can fetch that"]
 fn airlock_lends_its_slots() -> Result<()> {
     let mut server = Airlock::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -12,7 +12,6 @@
 //! All of it is below /var/lib/keelson/master, and stays when the host's version changes.
 
 pub mod approve;
-pub mod kubeconfig;
 pub mod objects;
 pub mod options;
 pub mod paths;

@@ -1,13 +1,12 @@
 //! Owns the objects that nodes join by: who the cluster is, and the token that lets them in.
 
+use keelson_common::kubeconfig::{Credentials, kubeconfig};
 use keelson_common::secret::Token;
 use serde_json::{Value, json};
 
-use crate::kubeconfig::{Credentials, kubeconfig};
-
 /// A list of them for `kubectl apply`. The token is good for as long as user-data brings it.
 pub fn joining(server: &str, ca: &str, token: Option<&Token>) -> Value {
-    let info = kubeconfig(server, ca, Credentials::Anonymous);
+    let info = kubeconfig("keelson", server, ca, Credentials::Anonymous);
     let mut items = vec![json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -9,42 +9,43 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use keelson_common::fs::atomic_write;
+use keelson_common::kubeconfig::{Credentials, kubeconfig};
 use keelson_common::master::Brought;
+use keelson_common::pki::{self, Pair};
 use keelson_common::secret::CaHash;
 
-use crate::kubeconfig::{Credentials, kubeconfig};
 use crate::options::Options;
 use crate::paths::Paths;
 use crate::pki::authority::{self, Signer};
 use crate::pki::identity::{Identity, KUBECONFIGS, identities};
-use crate::pki::{Pair, read};
+use crate::pki::read;
 use crate::settings::{PORT, Settings};
 
 /// Sets everything up; gives the names of what was made anew.
 pub fn setup(options: &Options) -> Result<Vec<String>> {
     let settings = Settings::read(&options.config)?;
     let paths = Paths::new(&options.root);
-    for folder in [options.root.clone(), paths.pki(), paths.etcd()] {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.with_context(|| format!("cannot make {}", folder.display()))?;
+    for needed in [options.root.clone(), paths.pki(), paths.etcd()] {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&needed);
+        made.with_context(|| format!("cannot make {}", needed.display()))?;
     }
-    let pki = paths.pki();
+    let folder = paths.pki();
     let mut made = Vec::new();
     for signer in Signer::ALL {
         let brought = if signer == Signer::Cluster { brought(&Brought::below(&options.run))? } else { None };
-        if have_authority(&pki, signer, brought)? {
+        if have_authority(&folder, signer, brought)? {
             made.push(signer.file().to_owned());
         }
     }
-    if text(&pki.join("sa.key"))?.is_none() {
-        let (private, public) = authority::keys()?;
-        write(&pki.join("sa.pub"), &public, 0o600)?;
-        write(&pki.join("sa.key"), &private, 0o600)?;
+    if text(&folder.join("sa.key"))?.is_none() {
+        let (private, public) = pki::keys()?;
+        write(&folder.join("sa.pub"), &public, 0o600)?;
+        write(&folder.join("sa.key"), &private, 0o600)?;
         made.push("sa".to_owned());
     }
     let now = Timestamp::now().as_second();
     for identity in identities(&settings) {
-        if have(&pki, &identity, now)? {
+        if have(&folder, &identity, now)? {
             made.push(identity.file.to_owned());
         }
     }
@@ -52,9 +53,9 @@ pub fn setup(options: &Options) -> Result<Vec<String>> {
         let local = format!("https://127.0.0.1:{PORT}");
         // A person takes this one elsewhere.
         let server = if name == "admin" { settings.server() } else { local };
-        let Pair { certificate, key } = pair(&pki, name)?.context("it was made just now")?;
-        let credentials = Credentials::Certificate { certificate: &certificate, key: &key };
-        let config = kubeconfig(&server, &authority(&pki, Signer::Cluster)?.certificate, credentials);
+        let own = pair(&folder, name)?.context("it was made just now")?;
+        let credentials = Credentials::Certificate(&own);
+        let config = kubeconfig("keelson", &server, &authority(&folder, Signer::Cluster)?.certificate, credentials);
         write_other(&paths.kubeconfig(name), &format!("{config:#}\n"))?;
     }
     write_other(&paths.environment(), &settings.environment())?;

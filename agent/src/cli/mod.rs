@@ -21,6 +21,7 @@ mod remote;
 mod rollback;
 mod session;
 mod status;
+mod systemd;
 mod updates;
 mod upgrade;
 

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-use keelson_common::fs::atomic_write;
 use serde::{Deserialize, Serialize};
 
+use crate::kept;
 use crate::model::status::label;
 
 /// The file, in keeld's folder.
@@ -63,23 +62,12 @@ impl GivenUp {
 impl Record {
     /// Reads it; nothing is known where there is no file, or none that can be understood.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join(FILE);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
-                tracing::warn!("{} is damaged and begun anew: {error}", path.display());
-                Self::default()
-            })),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
+        kept::read(&folder.join(FILE))
     }
 
     /// Writes it, durably.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        let path = folder.join(FILE);
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let text = serde_json::to_string_pretty(self)?;
-        atomic_write(&path, text.as_bytes(), 0o644).with_context(|| format!("cannot write {}", path.display()))
+        kept::write(&folder.join(FILE), self)
     }
 
     /// Whether a version was healthy once.

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-use keelson_common::fs::atomic_write;
 use serde::{Deserialize, Serialize};
 
 use super::settings::Lock;
+use crate::kept;
 
 /// Its file, below keeld's folder.
 pub const FILE: &str = "update.json";
@@ -78,23 +77,12 @@ pub struct Tried {
 impl State {
     /// Reads it; nothing is known where there is no file, or none that can be understood.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join(FILE);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
-                tracing::warn!("{} is damaged and begun anew: {error}", path.display());
-                Self::default()
-            })),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
+        kept::read(&folder.join(FILE))
     }
 
     /// Writes it, durably.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        let path = folder.join(FILE);
-        let text = serde_json::to_string_pretty(self)?;
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        atomic_write(&path, text.as_bytes(), 0o644).with_context(|| format!("cannot write {}", path.display()))
+        kept::write(&folder.join(FILE), self)
     }
 
     /// Notes that something did not work out; the wait doubles each time, from `first` to `most` seconds.

@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use keelson_common::pki::{Authority, Subject, YEAR};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -71,16 +75,21 @@ fn lender() -> (String, std::thread::JoinHandle<String>) {
     (base, asked)
 }
 
+/// Has a host remember that it took a slot of `workers` from the server at `base`, for a reboot that is past.
+fn took(world: &World, base: &str) {
+    let lock = json!({ "kind": "fleetlock", "url": base, "group": "workers" });
+    let attempt = json!({ "boot_id": "before", "checksum": "2", "label": "v2", "since": 0, "lock": lock,
+        "locked": true, "draining": false, "drained": false });
+    let state = world.dir().join("state");
+    fs::create_dir_all(&state).unwrap();
+    fs::write(state.join("update.json"), json!({ "attempt": attempt }).to_string()).unwrap();
+}
+
 #[test]
 fn what_a_reboot_took_is_given_back_by_hand() {
     let world = World::new();
     let (base, asked) = lender();
-    let (lock, state) =
-        (json!({ "kind": "fleetlock", "url": base, "group": "workers" }), world.dir().join("state/update.json"));
-    let attempt = json!({ "boot_id": "before", "checksum": "2", "label": "v2", "since": 0, "lock": lock,
-        "locked": true, "draining": false, "drained": false });
-    fs::create_dir_all(state.parent().unwrap()).unwrap();
-    fs::write(&state, json!({ "attempt": attempt }).to_string()).unwrap();
+    took(&world, &base);
     // Whom it was taken from counts, not whom the host is told of now.
     let told = "[update]\nlock = { fleetlock = \"http://127.0.0.1:1\" }\n";
     let (document, _) = ask(&world, told, "updates", &[]);
@@ -98,4 +107,79 @@ fn what_a_reboot_took_is_given_back_by_hand() {
     assert_eq!(body["client_params"]["group"], "workers");
     assert_eq!(body["client_params"]["id"].as_str().unwrap().len(), 32);
     assert_eq!(ask(&world, told, "updates", &[]).0["attempt"], Value::Null);
+}
+
+/// A server that lends to everybody, over TLS; of Python's, so that the other side is nothing of ours.
+const OVER_TLS: &str = "
+import http.server, ssl, sys
+class Lender(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers['Content-Length']))
+        self.send_response(200 if self.headers['fleet-lock-protocol'] == 'true' else 400)
+        self.end_headers()
+server = http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Lender)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2], sys.argv[3])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+";
+
+/// That server; it ends with this.
+struct OverTls(Child);
+
+impl OverTls {
+    fn start(port: u16, certificate: &Path, key: &Path) -> Self {
+        let mut python = Command::new("python3");
+        python.args(["-c", OVER_TLS, &port.to_string()]).args([certificate, key]).stderr(Stdio::null());
+        let server = Self(python.spawn().unwrap());
+        for _ in 0..600 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return server;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the server does not listen");
+    }
+}
+
+impl Drop for OverTls {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn a_lock_over_tls_is_trusted_by_the_authorities_of_the_host() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("giving a lock back needs root");
+        return;
+    }
+    let world = World::new();
+    let file = |name: &str, text: &str| {
+        let path = world.dir().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (authority, ca) = Authority::create("one", YEAR).unwrap();
+    let names = ["localhost".to_owned()];
+    let server = authority.sign(Subject { user: "server", names: &names, ..Subject::default() }, YEAR).unwrap();
+    let (ca, certificate, key) =
+        (file("ca", &ca.certificate), file("server.crt", &server.certificate), file("server.key", &server.key));
+    // The authority of somebody else.
+    let other = file("other", &Authority::create("other", YEAR).unwrap().1.certificate);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _server = OverTls::start(port, &certificate, &key);
+    took(&world, &format!("https://localhost:{port}"));
+    let state = world.dir().join("state").to_string_lossy().into_owned();
+    let release = |trusted: &Path| {
+        let words = ["updates", "--state", &state, "--settings", "/nonexistent", "--config", "/nonexistent", "release"];
+        world.command(&words).env("SSL_CERT_FILE", trusted).output().unwrap()
+    };
+    let refused = release(&other);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("cannot reach the FleetLock server"), "{said}");
+    assert!(said.contains("invalid peer certificate"), "{said}");
+    let given = release(&ca);
+    assert!(given.status.success(), "{given:?}");
 }

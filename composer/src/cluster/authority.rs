@@ -1,29 +1,11 @@
 //! Owns a cluster's authority: made once, given to the master in its seed, and used here for one certificate, its
 //! administrator's.
 
-use std::time::{Duration, SystemTime};
-
 use anyhow::{Context, Result};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData,
-};
-use sha2::{Digest, Sha256};
+use keelson_common::pki::{Authority, Pair, Subject, YEAR};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long the certificates are good for: ten years.
-const VALID: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// What tokens are made of.
 const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-
-/// A key and its certificate, both PEM.
-#[derive(Clone)]
-pub struct Pair {
-    /// The certificate.
-    pub certificate: String,
-    /// The private key, PKCS#8.
-    pub key: String,
-}
 
 /// All that opens a new cluster.
 #[derive(Clone)]
@@ -41,43 +23,16 @@ pub struct Secrets {
 impl Secrets {
     /// New ones.
     pub fn new() -> Result<Self> {
-        let key = KeyPair::generate().context("cannot make a key")?;
-        let mut params = params("kubernetes", None);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        let certificate = params.self_signed(&key).context("cannot sign the authority's certificate")?;
-        let hash = format!("sha256:{}", hex::encode(Sha256::digest(key.subject_public_key_info())));
-        let authority = Pair { certificate: certificate.pem(), key: key.serialize_pem() };
-        let administrator = client(&Issuer::new(params, key), "kubernetes-admin", "system:masters")?;
+        // A cluster here has nobody who renews anything.
+        let lasts = YEAR.saturating_mul(10);
+        let (signer, authority) = Authority::create("kubernetes", lasts).context("cannot make an authority")?;
+        let administrator =
+            Subject { user: "kubernetes-admin", group: Some("system:masters"), client: true, ..Subject::default() };
+        let administrator = signer.sign(administrator, lasts).context("cannot sign the administrator's certificate")?;
+        let hash = signer.hash().to_string();
         let token = format!("{}.{}", word(6)?, word(16)?);
         Ok(Self { authority, hash, administrator, token })
     }
-}
-
-/// A client's certificate: the API server takes `user` for the name of a user and `group` for a group of theirs.
-fn client(issuer: &Issuer<'_, KeyPair>, user: &str, group: &str) -> Result<Pair> {
-    let key = KeyPair::generate().context("cannot make a key")?;
-    let mut params = params(user, Some(group));
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(&key, issuer).context("cannot sign the administrator's certificate")?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
-}
-
-fn params(user: &str, group: Option<&str>) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    if let Some(group) = group {
-        params.distinguished_name.push(DnType::OrganizationName, group);
-    }
-    params.distinguished_name.push(DnType::CommonName, user);
-    // From yesterday: a guest's clock may be behind.
-    let now = SystemTime::now();
-    params.not_before = (now - DAY).into();
-    params.not_after = (now + VALID).into();
-    params
 }
 
 /// A random word of so many letters and digits, each as likely as any other.

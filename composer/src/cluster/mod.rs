@@ -16,7 +16,6 @@ pub mod authority;
 pub mod board;
 pub mod documents;
 pub mod folder;
-pub mod kubeconfig;
 pub mod nodes;
 pub mod observed;
 pub mod plan;

@@ -1,15 +1,11 @@
-//! Owns the keys and certificates of a control plane: its authority, what that signs, and requests
+//! Owns the keys and certificates of a control plane as files: its authority, what that signs, and requests
 //! for others to be signed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData,
-};
-use sha2::{Digest, Sha256};
+use keelson_common::pki::{self, Pair, Subject, YEAR};
 
 /// Files of a key and its certificate, `NAME.key` and `NAME.crt`, both PEM.
 #[derive(Debug, Clone)]
@@ -21,18 +17,18 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn write(folder: &Path, name: &str, key: &KeyPair, certificate: &str) -> Result<Self> {
+    fn write(folder: &Path, name: &str, pair: &Pair) -> Result<Self> {
         let path = |end: &str| folder.join(format!("{name}.{end}"));
         let this = Self { key: path("key"), certificate: path("crt") };
-        write(&this.key, &key.serialize_pem())?;
-        write(&this.certificate, certificate)?;
+        write(&this.key, &pair.key)?;
+        write(&this.certificate, &pair.certificate)?;
         Ok(this)
     }
 }
 
 /// A certificate authority; what it signs is valid for longer than any test.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    signer: pki::Authority,
     folder: PathBuf,
     /// Its own files, `ca.key` and `ca.crt`.
     pub identity: Identity,
@@ -41,75 +37,46 @@ pub struct Authority {
 impl Authority {
     /// A new one with its files in `folder`, which must exist.
     pub fn new(folder: &Path) -> Result<Self> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = subject("kubernetes", None);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let identity = Identity::write(folder, "ca", &key, &params.self_signed(&key)?.pem())?;
-        Ok(Self { issuer: Issuer::new(params, key), folder: folder.to_owned(), identity })
+        let (signer, pair) = pki::Authority::create("kubernetes", YEAR)?;
+        Ok(Self { signer, folder: folder.to_owned(), identity: Identity::write(folder, "ca", &pair)? })
     }
 
     /// The hash of its public key as kubeadm prints it, `sha256:HEX`.
     pub fn hash(&self) -> String {
-        let digest = Sha256::digest(self.issuer.key().subject_public_key_info());
-        format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        self.signer.hash().to_string()
     }
 
     /// A client's certificate, in the files `NAME.*`: the API server takes `user` for the name of a
     /// user and `group` for a group of theirs.
     pub fn client(&self, name: &str, user: &str, group: Option<&str>) -> Result<Identity> {
-        self.sign(name, Vec::new(), user, group, ExtendedKeyUsagePurpose::ClientAuth)
+        self.sign(name, Subject { user, group, names: &[], client: true })
     }
 
     /// A server's certificate, in the files `NAME.*`, for DNS names and addresses.
     pub fn server(&self, name: &str, names: &[&str]) -> Result<Identity> {
-        let names = names.iter().map(|&name| name.to_owned()).collect();
-        self.sign(name, names, name, None, ExtendedKeyUsagePurpose::ServerAuth)
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        self.sign(name, Subject { user: name, group: None, names: &names, client: false })
     }
 
-    fn sign(
-        &self,
-        name: &str,
-        names: Vec<String>,
-        user: &str,
-        group: Option<&str>,
-        usage: ExtendedKeyUsagePurpose,
-    ) -> Result<Identity> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = subject(user, group);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
-        Identity::write(&self.folder, name, &key, &params.signed_by(&key, &self.issuer)?.pem())
+    fn sign(&self, name: &str, subject: Subject<'_>) -> Result<Identity> {
+        Identity::write(&self.folder, name, &self.signer.sign(subject, YEAR)?)
     }
 }
 
 /// Makes a key, in the file `NAME.key` of `folder`, and a request for a certificate for it that names
 /// `user` and `group`. Gives the key's file and the request, PEM.
 pub fn request(folder: &Path, name: &str, user: &str, group: &str) -> Result<(PathBuf, String)> {
-    let key = KeyPair::generate()?;
+    let (key, request) = pki::request(Subject { user, group: Some(group), names: &[], client: false })?;
     let path = folder.join(format!("{name}.key"));
-    write(&path, &key.serialize_pem())?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = subject(user, Some(group));
-    Ok((path, params.serialize_request(&key)?.pem()?))
+    write(&path, &key)?;
+    Ok((path, request))
 }
 
 /// Makes a pair of keys without a certificate, PEM, in the files `NAME.key` and `NAME.pub` of `folder`.
 pub(super) fn keys(folder: &Path, name: &str) -> Result<()> {
-    let key = KeyPair::generate()?;
-    write(&folder.join(format!("{name}.key")), &key.serialize_pem())?;
-    write(&folder.join(format!("{name}.pub")), &key.public_key_pem())
-}
-
-fn subject(user: &str, group: Option<&str>) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    if let Some(group) = group {
-        name.push(DnType::OrganizationName, group);
-    }
-    name.push(DnType::CommonName, user);
-    name
+    let (private, public) = pki::keys()?;
+    write(&folder.join(format!("{name}.key")), &private)?;
+    write(&folder.join(format!("{name}.pub")), &public)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -1,11 +1,10 @@
-//! Owns kubeconfig files: where a server is, how it is known, and as whom it is spoken to.
+//! Owns the kubeconfig files of a control plane: as whom each speaks to it.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use keelson_common::kubeconfig as document;
 use serde_json::{Value, json};
 
 use super::Identity;
@@ -21,23 +20,19 @@ pub enum Credentials {
     Certificate(Identity),
 }
 
-/// A kubeconfig in JSON, which is YAML as well; `ca` is the authority's certificate, PEM.
+/// A kubeconfig in JSON, which is YAML as well; `ca` is the authority's certificate, PEM. A certificate is
+/// named by its files, which may change under who reads them.
 pub fn kubeconfig(server: &str, ca: &str, credentials: &Credentials) -> Value {
-    let user = match credentials {
-        Credentials::Anonymous => json!({}),
-        Credentials::Token(token) => json!({ "token": token }),
+    let of = |credentials| document::kubeconfig("test", server, ca, credentials);
+    match credentials {
+        Credentials::Anonymous => of(document::Credentials::Anonymous),
+        Credentials::Token(token) => of(document::Credentials::Token(token)),
         Credentials::Certificate(Identity { key, certificate }) => {
-            json!({ "client-certificate": certificate, "client-key": key })
+            let mut config = of(document::Credentials::Anonymous);
+            config["users"][0]["user"] = json!({ "client-certificate": certificate, "client-key": key });
+            config
         }
-    };
-    json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{ "name": "test", "cluster": { "server": server, "certificate-authority-data": STANDARD.encode(ca) } }],
-        "users": [{ "name": "user", "user": user }],
-        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "user" } }],
-        "current-context": "test",
-    })
+    }
 }
 
 /// Writes a kubeconfig to `path`.

@@ -71,15 +71,13 @@ fn subject(pem: &[u8]) -> Option<Subject> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, DnType, KeyPair};
+    use keelson_common::pki;
 
     #[test]
     fn requests_are_read() {
-        let mut params = CertificateParams::new(vec!["one".to_owned(), "10.0.0.1".to_owned()]).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
-        params.distinguished_name.push(DnType::CommonName, "system:node:one");
-        let pem = params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let names = ["one".to_owned(), "10.0.0.1".to_owned()];
+        let asked = pki::Subject { user: "system:node:one", group: Some("system:nodes"), names: &names, client: false };
+        let (_, pem) = pki::request(asked).unwrap();
         let read = subject(pem.as_bytes()).unwrap();
         assert_eq!(read.name, "system:node:one");
         assert_eq!((read.groups, read.names), (vec!["system:nodes".to_owned()], vec!["one".into(), "10.0.0.1".into()]));

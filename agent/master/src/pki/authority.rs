@@ -1,22 +1,15 @@
-//! Owns the authorities and what they sign: the cluster's, the one of requests that the API server
-//! passes on, and etcd's, so that a certificate is good for one of them only.
+//! Owns which authorities there are: the cluster's, the one of requests that the API server passes on,
+//! and etcd's, so that a certificate is good for one of them only.
 
-use anyhow::{Context, Result};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData,
-};
-use time::{Duration, OffsetDateTime};
+use std::time::Duration;
 
-use super::Pair;
+use anyhow::{Context, Result, ensure};
+use keelson_common::pki::{Authority, Pair, Subject, YEAR};
+
 use super::identity::Identity;
 
-/// How long an authority lasts.
-const AUTHORITY: Duration = Duration::days(3650);
-/// How long what it signs lasts.
-const LEAF: Duration = Duration::days(365);
-/// Clocks of machines differ.
-const BEFORE: Duration = Duration::hours(1);
+/// How long an authority lasts; a cluster's nodes would have to be told of another.
+const LASTS: Duration = YEAR.saturating_mul(10);
 
 /// An authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,59 +45,26 @@ impl Signer {
 
     /// Makes it.
     pub fn create(self) -> Result<Pair> {
-        let key = KeyPair::generate()?;
-        let mut params = params(Vec::new(), self.name(), None, AUTHORITY)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        Ok(Pair { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
+        Ok(Authority::create(self.name(), LASTS)?.1)
     }
 }
 
 /// Checks that a key and a certificate are an authority's.
-pub fn issuer(pair: &Pair) -> Result<Issuer<'static, KeyPair>> {
-    let key = KeyPair::from_pem(&pair.key).context("its key cannot be read")?;
-    let public = key.subject_public_key_info();
-    let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key).context("its certificate cannot be read")?;
+pub fn issuer(pair: &Pair) -> Result<Authority> {
+    let authority = Authority::open(pair).context("its key or its certificate cannot be read")?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(pair.certificate.as_bytes())?;
     let certificate = pem.parse_x509()?;
-    anyhow::ensure!(certificate.public_key().raw == public, "its key and its certificate do not belong together");
-    anyhow::ensure!(certificate.is_ca(), "its certificate is not an authority's");
-    Ok(issuer)
+    let same = certificate.public_key().raw == authority.public_key();
+    ensure!(same, "its key and its certificate do not belong together");
+    ensure!(certificate.is_ca(), "its certificate is not an authority's");
+    Ok(authority)
 }
 
 /// Makes a key and signs a certificate for it.
-pub fn sign(identity: &Identity, issuer: &Issuer<'static, KeyPair>) -> Result<Pair> {
-    let key = KeyPair::generate()?;
-    let mut params = params(identity.names.clone(), identity.name, identity.group, LEAF)?;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    if !identity.names.is_empty() {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-    }
-    if identity.client {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
-    }
-    params.use_authority_key_identifier_extension = true;
-    Ok(Pair { certificate: params.signed_by(&key, issuer)?.pem(), key: key.serialize_pem() })
-}
-
-/// A pair of keys without a certificate, PEM: private and public.
-pub fn keys() -> Result<(String, String)> {
-    let key = KeyPair::generate()?;
-    Ok((key.serialize_pem(), key.public_key_pem()))
-}
-
-fn params(names: Vec<String>, user: &str, group: Option<&str>, lasts: Duration) -> Result<CertificateParams> {
-    let mut params = CertificateParams::new(names).context("a name of the API server is none")?;
-    let mut subject = DistinguishedName::new();
-    if let Some(group) = group {
-        subject.push(DnType::OrganizationName, group);
-    }
-    subject.push(DnType::CommonName, user);
-    params.distinguished_name = subject;
-    let now = OffsetDateTime::now_utc();
-    (params.not_before, params.not_after) = (now - BEFORE, now + lasts);
-    Ok(params)
+pub fn sign(identity: &Identity, issuer: &Authority) -> Result<Pair> {
+    let Identity { name: user, group, names, client, .. } = identity;
+    let subject = Subject { user, group: *group, names, client: *client };
+    issuer.sign(subject, YEAR).with_context(|| format!("the certificate {}", identity.file))
 }
 
 #[cfg(test)]
@@ -125,7 +85,7 @@ mod tests {
     fn what_is_signed_will_do_until_its_time_or_a_name_changes() {
         let authority = Signer::Cluster.create().unwrap();
         let signer = issuer(&authority).unwrap();
-        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let now = jiff::Timestamp::now().as_second();
         for identity in identities(&settings("10.77.0.2")) {
             let pair = sign(&identity, &signer).unwrap();
             let due = |now| due(&pair.certificate, &identity, &authority.certificate, now);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::super::session::Session;
+use super::super::systemd::Systemd;
 use super::{Paths, scripts, services, units};
 use crate::health::report::{Check, Report, Standing};
 use crate::update::Settings;
@@ -15,10 +16,10 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// Looks at the host.
 pub async fn look(paths: &Paths, settings: &Settings, bus: Option<&str>) -> Report {
     let units = async {
-        match units::Units::connect(bus).await {
-            Ok(units) => {
-                let mut checks = units.check(&settings.required).await;
-                checks.extend(services::check(&units, paths).await);
+        match Systemd::connect(bus).await {
+            Ok(systemd) => {
+                let mut checks = units::check(&systemd, &settings.required).await;
+                checks.extend(services::check(&systemd, paths).await);
                 checks
             }
             Err(error) => vec![Check::new("units", Standing::Bad, format!("{error:#}"))],

@@ -10,9 +10,9 @@ use tokio::net::UnixStream;
 
 use super::super::containers::declared_of_host;
 use super::super::node::Reports;
+use super::super::systemd::Systemd;
 use super::Paths;
 use super::checks::in_time;
-use super::units::Units;
 use crate::health::report::{Check, Standing};
 
 /// containerd's socket.
@@ -21,16 +21,16 @@ const CONTAINERD: &str = "/run/containerd/containerd.sock";
 const JOINED: &str = "node/pki/client-current.pem";
 
 /// Looks at those that this host has.
-pub async fn check(units: &Units, paths: &Paths) -> Vec<Check> {
+pub async fn check(systemd: &Systemd, paths: &Paths) -> Vec<Check> {
     let mut checks = Vec::new();
-    if units.enabled("containerd.service").await {
+    if systemd.enabled("containerd.service").await {
         let connected = in_time(async { UnixStream::connect(CONTAINERD).await.context("nobody answers") }).await;
         checks.push(match connected {
             Ok(_) => Check::new("containerd", Standing::Good, "is up"),
             Err(error) => Check::new("containerd", Standing::Bad, format!("{CONTAINERD}: {error:#}")),
         });
     }
-    if units.enabled("keelson-containers.service").await {
+    if systemd.enabled("keelson-containers.service").await {
         let report = in_time(declared_of_host()).await;
         checks.push(match report {
             Ok(report) => declared(&report),

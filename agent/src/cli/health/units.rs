@@ -1,9 +1,6 @@
-//! Owns asking systemd how units are.
+//! Owns judging by systemd's units whether a host is well.
 
-use anyhow::Context;
-use zbus::OwnedObjectPath;
-
-use crate::api::client::connect;
+use crate::cli::systemd::{Listed, Systemd};
 use crate::health::report::{Check, Standing};
 
 /// Units that must not be failed, nor on their way, where they are there.
@@ -21,61 +18,30 @@ const EVERYWHERE: [&str; 9] = [
 /// What is reached when the boot is done.
 const BOOTED: &str = "multi-user.target";
 
-/// A unit as systemd lists it: name, description, load state, active state, sub state, following, path, and
-/// the job it waits for: id, kind, path.
-type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<Listed>>;
-    fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
-}
-
-/// systemd.
-pub struct Units(ManagerProxy<'static>);
-
-impl Units {
-    /// Connects.
-    pub async fn connect(bus: Option<&str>) -> anyhow::Result<Self> {
-        let why = "cannot talk to systemd over D-Bus";
-        let connection = connect(bus).await.context(why)?;
-        Ok(Self(ManagerProxy::new(&connection).await.context(why)?))
-    }
-
-    /// Whether a unit is to run at each boot.
-    pub async fn enabled(&self, name: &str) -> bool {
-        self.0.get_unit_file_state(name).await.is_ok_and(|state| state.starts_with("enabled"))
-    }
-
-    /// Looks at those that every host has, and at `required`.
-    pub async fn check(&self, required: &[String]) -> Vec<Check> {
-        let names: Vec<&str> = EVERYWHERE.into_iter().chain(required.iter().map(String::as_str)).collect();
-        let asked = [names.as_slice(), &[BOOTED]].concat();
-        let listed = match self.0.list_units_by_names(&asked).await {
-            Ok(listed) => listed,
-            Err(error) => return vec![Check::new("units", Standing::Bad, format!("systemd does not tell: {error}"))],
-        };
-        let states: Vec<Unit> = listed.into_iter().map(Unit::from).collect();
-        let boot = states.iter().find(|unit| unit.name == BOOTED);
-        let boot = match boot {
-            Some(unit) if unit.active == "active" => Check::new("boot", Standing::Good, "is done"),
-            _ => Check::new("boot", Standing::Bad, format!("is not done: {BOOTED} is not reached")),
-        };
-        let wrong: Vec<String> = states
-            .iter()
-            .filter(|unit| unit.name != BOOTED)
-            .filter_map(|unit| unit.problem(required.contains(&unit.name)))
-            .collect();
-        let units = match wrong.is_empty() {
-            true => Check::new("units", Standing::Good, "none of those that must be well is failed"),
-            false => Check::new("units", Standing::Bad, wrong.join(", ")),
-        };
-        vec![boot, units]
-    }
+/// Looks at those that every host has, and at `required`.
+pub async fn check(systemd: &Systemd, required: &[String]) -> Vec<Check> {
+    let names: Vec<&str> = EVERYWHERE.into_iter().chain(required.iter().map(String::as_str)).collect();
+    let asked = [names.as_slice(), &[BOOTED]].concat();
+    let listed = match systemd.listed(&asked).await {
+        Ok(listed) => listed,
+        Err(error) => return vec![Check::new("units", Standing::Bad, format!("systemd does not tell: {error}"))],
+    };
+    let states: Vec<Unit> = listed.into_iter().map(Unit::from).collect();
+    let boot = states.iter().find(|unit| unit.name == BOOTED);
+    let boot = match boot {
+        Some(unit) if unit.active == "active" => Check::new("boot", Standing::Good, "is done"),
+        _ => Check::new("boot", Standing::Bad, format!("is not done: {BOOTED} is not reached")),
+    };
+    let wrong: Vec<String> = states
+        .iter()
+        .filter(|unit| unit.name != BOOTED)
+        .filter_map(|unit| unit.problem(required.contains(&unit.name)))
+        .collect();
+    let units = match wrong.is_empty() {
+        true => Check::new("units", Standing::Good, "none of those that must be well is failed"),
+        false => Check::new("units", Standing::Bad, wrong.join(", ")),
+    };
+    vec![boot, units]
 }
 
 /// What matters of a unit.

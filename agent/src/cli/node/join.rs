@@ -12,8 +12,8 @@ use super::super::{files, print};
 use super::config::{Config, HEADER};
 use super::progress::Progress;
 use super::socket::Reports;
-use super::systemd::Systemd;
 use super::{Places, UNIT, need_root, program};
+use crate::cli::systemd::Systemd;
 
 /// Make this host a node of a Kubernetes cluster
 #[derive(Debug, clap::Args)]

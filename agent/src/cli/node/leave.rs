@@ -8,8 +8,8 @@ use serde_json::json;
 use super::super::{confirm, print};
 use super::program::Failure;
 use super::progress::Progress;
-use super::systemd::Systemd;
 use super::{Places, UNIT, need_root, program};
+use crate::cli::systemd::Systemd;
 
 /// Take this host out of its Kubernetes cluster
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,5 @@
 //! The verbs of keelctl about the Kubernetes cluster that this host is a node of. The work is done by
-//! `keeld-node`, a program of its own ([`program`]), and its daemon, which systemd runs ([`systemd`])
+//! `keeld-node`, a program of its own ([`program`]), and its daemon, which systemd runs ([`super::systemd`])
 //! and which tells how it stands on a socket ([`socket`]); keelctl has no Kubernetes in it.
 
 mod config;
@@ -9,7 +9,6 @@ mod program;
 mod progress;
 mod socket;
 mod status;
-mod systemd;
 
 use std::path::PathBuf;
 
@@ -20,7 +19,6 @@ pub(super) use config::Config;
 pub(super) use program::{Failure, run as run_program};
 pub(super) use progress::Progress;
 pub(super) use socket::Reports;
-pub(super) use systemd::Systemd;
 
 /// The unit of the node's daemon.
 pub(super) const UNIT: &str = "keelson-node.service";

@@ -8,7 +8,8 @@ use keelson_common::provision::Join;
 use super::Apply;
 use super::report::Outcome;
 use crate::cli::files;
-use crate::cli::node::{Config, Systemd, UNIT};
+use crate::cli::node::{Config, UNIT};
+use crate::cli::systemd::Systemd;
 
 /// The first line of a configuration that is ours to change.
 const OURS: &str = "# Written at each boot by `keelctl provision`; change the host's user-data, not this.\n";

@@ -10,7 +10,7 @@ use keelson_common::provision::Master;
 use super::Apply;
 use super::report::Outcome;
 use crate::cli::files;
-use crate::cli::node::Systemd;
+use crate::cli::systemd::Systemd;
 
 /// What everything of a master is started with.
 const UNIT: &str = "keelson-master.target";

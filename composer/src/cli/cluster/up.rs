@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use keelson_common::fs::atomic_write;
+use keelson_common::kubeconfig::{Credentials, kubeconfig};
 use keelson_qemu::version::Version;
 use serde_json::{Value, json};
 
@@ -17,7 +18,6 @@ use super::image::{Image, image};
 use crate::cluster::authority::{Secrets, random};
 use crate::cluster::board::Board;
 use crate::cluster::folder::{Folder, Lock, base, names};
-use crate::cluster::kubeconfig::kubeconfig;
 use crate::cluster::plan::{self, MOST_NODES, Sizes};
 use crate::cluster::ready::Wait;
 use crate::cluster::remote::Remote;
@@ -192,7 +192,9 @@ impl Up<'_> {
             cluster.machines[index] = machine;
             cluster.write(&file)?;
         }
-        let text = kubeconfig(&cluster.name, &cluster.api()?, &secrets.authority.certificate, &secrets.administrator);
+        let administrator = Credentials::Certificate(&secrets.administrator);
+        let config = kubeconfig(&cluster.name, &cluster.api()?, &secrets.authority.certificate, administrator);
+        let text = format!("{config:#}\n");
         write_secret(&self.folder.kubeconfig(), &text)?;
         if let Some(further) = &self.args.kubeconfig {
             cluster.kubeconfig = Some(further_kubeconfig(further, &text)?);

@@ -1,4 +1,4 @@
-//! Owns starting and stopping the node's daemon through systemd's own D-Bus interface.
+//! Owns asking systemd, by its own D-Bus interface, how units are, and to start and stop them.
 
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ const JOB: Duration = Duration::from_secs(120);
 /// A change of links that enabling a unit made: kind, path, target.
 type Change = (String, String, String);
 
-/// A unit as systemd lists it.
-type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+/// A unit as systemd lists it: name, description, load state, active state, sub state, following, path, and
+/// the job it waits for: id, kind, path.
+pub type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -27,6 +28,8 @@ trait Manager {
     fn reload(&self) -> zbus::Result<()>;
     fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<Listed>>;
+    fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<Listed>>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     #[zbus(signal)]
@@ -44,6 +47,16 @@ impl Systemd {
         let manager = ManagerProxy::new(&connection).await.context(why)?;
         manager.subscribe().await.context(why)?;
         Ok(Self(manager))
+    }
+
+    /// How these units are, whether there are such or not.
+    pub async fn listed(&self, names: &[&str]) -> zbus::Result<Vec<Listed>> {
+        self.0.list_units_by_names(names).await
+    }
+
+    /// Whether a unit is to run at each boot.
+    pub async fn enabled(&self, unit: &str) -> bool {
+        self.0.get_unit_file_state(unit).await.is_ok_and(|state| state.starts_with("enabled"))
     }
 
     /// Has a unit started now, anew if it runs, and at every boot.
