@@ -12,6 +12,7 @@ mod backoff;
 mod conditions;
 mod decide;
 mod end;
+mod ghosts;
 mod kill;
 mod learn;
 mod manager;

@@ -1,7 +1,7 @@
 //! Owns what wakes the pods' workers when something happened in containerd: its events, and a look at
 //! everything now and then, for an event that got lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use containerd_client::services::v1::SubscribeRequest;
 use containerd_client::services::v1::events_client::EventsClient;
 use tokio::sync::Notify;
 
+use super::ghosts::{self, Ghosts};
 use crate::context::Context;
 use crate::cri::{CriError, labels, v1};
 
 /// containerd's namespace of all that the CRI makes.
-const NAMESPACE: &str = "k8s.io";
+pub(super) const NAMESPACE: &str = "k8s.io";
 /// Between two looks at everything.
 const RELIST: Duration = Duration::from_secs(20);
 /// Between two attempts to reach containerd.
@@ -23,6 +24,8 @@ const HEARD: Duration = Duration::from_millis(500);
 /// Milliseconds between looks whether the CRI knows of an end; it learns of it by the same event as we do,
 /// and says so once it has cleaned up.
 const LOOKS: [u64; 8] = [10, 20, 40, 80, 160, 320, 640, 1280];
+/// Tells the state of a container from that of a sandbox.
+const CONTAINER: i32 = 16;
 
 /// Which pod a container or sandbox belongs to, as far as is known.
 #[derive(Debug, Default)]
@@ -136,12 +139,19 @@ fn ids(event: &prost_types::Any) -> Option<(String, Option<String>)> {
     }
 }
 
+/// How the containers and sandboxes of each pod are.
+type States = HashMap<String, Vec<(String, i32)>>;
+
 /// Looks at everything now and then, and wakes the workers of pods that changed.
 async fn relist(context: &Context, owners: &Owners, lost: &Notify) {
-    let mut before: HashMap<String, Vec<(String, i32)>> = HashMap::new();
+    let mut before = States::new();
+    let mut ghosts = Ghosts::default();
     loop {
         match all(context, owners).await {
             Ok(now) => {
+                if ghosts.expected() {
+                    ghosts.look(context, running(&now)).await;
+                }
                 for (uid, state) in &now {
                     if before.get(uid) != Some(state) {
                         context.pods.wake(uid);
@@ -155,18 +165,24 @@ async fn relist(context: &Context, owners: &Owners, lost: &Notify) {
             Err(error) => tracing::warn!("cannot look at the containers: {error}"),
         }
         tokio::select! {
-            () = tokio::time::sleep(RELIST) => {}
-            () = lost.notified() => {}
+            () = tokio::time::sleep(if ghosts.expected() { ghosts::APART } else { RELIST }) => {}
+            () = lost.notified() => ghosts.expect(),
         }
     }
 }
 
+/// What runs, containers and sandboxes.
+fn running(states: &States) -> HashSet<String> {
+    let runs = [v1::ContainerState::ContainerRunning as i32 + CONTAINER, v1::PodSandboxState::SandboxReady as i32];
+    states.values().flatten().filter(|(_, state)| runs.contains(state)).map(|(id, _)| id.clone()).collect()
+}
+
 /// Of each pod what there is and how it is, in a form that can be compared.
-async fn all(context: &Context, owners: &Owners) -> Result<HashMap<String, Vec<(String, i32)>>, CriError> {
+async fn all(context: &Context, owners: &Owners) -> Result<States, CriError> {
     let (sandboxes, containers) = tokio::try_join!(context.cri.sandboxes(None), context.cri.containers(None))?;
     let sandboxes = sandboxes.into_iter().map(|sandbox| (sandbox.labels, sandbox.id, sandbox.state));
-    let containers = containers.into_iter().map(|container| (container.labels, container.id, container.state + 16));
-    let mut pods: HashMap<String, Vec<(String, i32)>> = HashMap::new();
+    let containers = containers.into_iter().map(|container| (container.labels, container.id, container.state + CONTAINER));
+    let mut pods = States::new();
     for (mut labels, id, state) in sandboxes.chain(containers) {
         if let Some(uid) = labels.remove(labels::POD_UID) {
             owners.add(&id, &uid);

@@ -18,15 +18,22 @@ pub fn socket(folder: &Path) -> PathBuf {
     folder.join("containerd/containerd.sock")
 }
 
-/// Starts it in the machine's network, with everything of it below `folder`.
+/// What its CRI says when it knows again what runs.
+const RECOVERED: &str = "Start streaming server";
+
+/// Starts it in the machine's network, with everything of it below `folder`. Before 2.2 it may miss the end of
+/// a container until its CRI has recovered, which is waited for.
 pub fn start(folder: &Path, namespace: &Namespace) -> Result<Process> {
     let config = folder.join("containerd/config.toml");
     let (at, cni) = (folder.join("containerd"), folder.join("cni"));
     fs::write(&config, configuration(&at, &cni))?;
+    let (socket, log) = (socket(folder), folder.join("containerd.log"));
+    let recovered = || fs::read_to_string(&log).map_or(0, |text| text.matches(RECOVERED).count());
+    let before = recovered();
     let mut command = namespace.command(need("containerd", "containerd")?);
-    let mut containerd = Process::start(command.arg("--config").arg(&config), &folder.join("containerd.log"))?;
-    let socket = socket(folder);
-    containerd.wait_ready(START, || UnixStream::connect(&socket).is_ok()).context("containerd did not start")?;
+    let mut containerd = Process::start(command.arg("--config").arg(&config), &log)?;
+    let ready = || UnixStream::connect(&socket).is_ok() && recovered() > before;
+    containerd.wait_ready(START, ready).context("containerd did not start")?;
     Ok(containerd)
 }
 
