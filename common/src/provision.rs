@@ -1,6 +1,8 @@
 //! Owns what a host is told to be: the key `keelson:` of a cloud-config, which is also all of
 //! `/etc/keelson/host.toml`. What it says is read whole, and checked whole, before anything is done.
 
+mod registries;
+mod template;
 mod update;
 
 use std::collections::BTreeMap;
@@ -12,13 +14,16 @@ use serde_json::Value;
 
 use crate::secret::{CaHash, Token};
 use crate::strict::{Source, parse};
+pub use template::{Template, Variable};
 
+pub use registries::{EVERY, Registry};
 pub use update::{Day, Health, Lock, Policy, Update, Window, duration, time_of_day, time_zone};
 
 /// The key of the top level of a cloud-config.
 pub const KEY: &str = "keelson";
 /// The keys below it.
-pub const TOP: [&str; 6] = ["update", "health", "kernel-arguments", "containers", "join", "master"];
+pub const TOP: [&str; 8] =
+    ["update", "health", "kernel-arguments", "console", "registries", "containers", "join", "master"];
 
 /// How a Keelson host is set up: the key `keelson:` of a cloud-config, or /etc/keelson/host.toml.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +39,12 @@ pub struct HostConfig {
     /// Kernel arguments, from the next boot on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_arguments: Option<KernelArguments>,
+    /// Where the kernel, systemd and a person who logs in speak, from the next boot on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console: Option<Console>,
+    /// Registries of images, by HOST or HOST:PORT as images are named; `_default` is every other one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registries: BTreeMap<String, Registry>,
     /// Containers that the host keeps running: each is what a file of /etc/keelson/containers.d says, see
     /// keelson-containers(5).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -59,6 +70,20 @@ pub struct KernelArguments {
     pub delete: Vec<String>,
 }
 
+/// The host's consoles.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct Console {
+    /// Devices that the kernel speaks on, as its argument `console=` has them: tty0, ttyS0,115200n8. systemd and
+    /// cloud-init speak on the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// Whether one can log in there; true unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<bool>,
+}
+
 /// A Kubernetes cluster, and how the host is let in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -73,10 +98,15 @@ pub struct Join {
     /// A file on the host with the bootstrap token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<String>,
+    /// Where the bootstrap token is in what cloud-init knows of the instance, as `cloud-init query` names it:
+    /// ds.meta_data.attributes.join_token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_metadata: Option<String>,
     /// Hashes of the authority's key, sha256:HEX; more than one while it is being changed.
     #[serde(default)]
     pub ca_hash: Vec<String>,
-    /// The node's name, instead of the hostname.
+    /// The node's name, instead of the hostname. {hostname}, {instance-id}, {machine-id} and {query:PATH}, with a
+    /// path as `cloud-init query` takes it, stand for what the host's is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The node's addresses, instead of the one on the way to the server.
@@ -207,6 +237,12 @@ fn check(config: &HostConfig) -> Vec<(&'static str, String)> {
     if let Some(master) = &config.master {
         check_master(master, &mut found);
     }
+    for (name, registry) in &config.registries {
+        registries::check(name, registry, &mut found);
+    }
+    if let Some(console) = &config.console {
+        check_console(console, &mut found);
+    }
     for name in config.containers.keys().filter(|name| !is_file_name(name)) {
         found.push(("containers", format!("containers: `{name}` is no name; one is made of a-z, 0-9, - and _")));
     }
@@ -222,8 +258,12 @@ fn check_join(join: &Join, found: &mut Vec<(&'static str, String)>) {
     if !join.server.starts_with("https://") {
         found.push(("server", format!("join.server: `{}` is no https:// URL of an API server", join.server)));
     }
-    if join.token.is_none() == join.token_file.is_none() {
-        found.push(("join", "join: give one of `token` and `token-file`".to_owned()));
+    let tokens = [&join.token, &join.token_file, &join.token_metadata];
+    if tokens.iter().filter(|token| token.is_some()).count() != 1 {
+        found.push(("join", "join: give one of `token`, `token-file` and `token-metadata`".to_owned()));
+    }
+    if let Some(Err(problem)) = join.name.as_deref().map(Template::parse) {
+        found.push(("name", format!("join.name: {problem}")));
     }
     if let Some(Err(problem)) = join.token.as_deref().map(str::parse::<Token>) {
         found.push(("token", format!("join.token: {problem}")));
@@ -234,6 +274,20 @@ fn check_join(join: &Join, found: &mut Vec<(&'static str, String)>) {
     }
     for problem in join.ca_hash.iter().filter_map(|hash| hash.parse::<CaHash>().err()) {
         found.push(("ca-hash", format!("join.ca-hash: {problem}")));
+    }
+}
+
+fn check_console(console: &Console, found: &mut Vec<(&'static str, String)>) {
+    let good = |device: &str| {
+        device.starts_with(|c: char| c.is_ascii_alphabetic())
+            && device.chars().all(|c| c.is_ascii_alphanumeric() || "-_.,/:".contains(c))
+    };
+    for device in console.devices.iter().filter(|device| !good(device)) {
+        let plain = device.strip_prefix("console=").unwrap_or("tty0 or ttyS0,115200n8");
+        found.push(("console", format!("console.devices: `{device}` is no console; write {plain}")));
+    }
+    if console.devices.is_empty() && console.login.is_none() {
+        found.push(("console", "console: it says neither `devices` nor `login`".to_owned()));
     }
 }
 
@@ -286,6 +340,8 @@ mod tests {
         let value = json!({
             "update": { "url": "https://updates.example/", "keys": null },
             "kernel-arguments": { "append": ["quiet"] },
+            "console": { "devices": ["tty0", "ttyS0,115200n8"], "login": false },
+            "registries": { "registry.example": { "mirrors": ["https://mirror.example"] } },
             "containers": { "web": { "container": [{ "image": "web:1" }] } },
             "join": { "server": "https://master:6443", "token": "abcdef.0123456789abcdef", "ca-hash": [hash()] },
         });
@@ -308,13 +364,14 @@ mod tests {
             "update": { "url": "updates.example", "keys": ["key"] },
             "kernel-arguments": { "append": ["a b"] },
             "containers": { "../x": {} },
-            "join": { "server": "master", "token": "S3CRET", "ca-hash": ["sha256:12"] },
+            "console": { "devices": ["console=tty0"] },
+            "join": { "server": "master", "token": "S3CRET", "ca-hash": ["sha256:12"], "name": "{host}" },
         });
         let problems = from_value(&value).unwrap_err();
-        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert_eq!(problems.len(), 9, "{problems:?}");
         assert!(!problems.concat().contains("S3CRET"));
         let neither = from_value(&json!({ "join": { "server": "https://m" } })).unwrap_err();
-        assert!(neither[0].contains("one of `token` and `token-file`") && neither[1].contains("ca-hash is missing"));
+        assert!(neither[0].contains("one of `token`, `token-file` and") && neither[1].contains("ca-hash is missing"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Seed {
     pub instance: String,
     /// The host's name.
     pub hostname: String,
+    /// Further lines of the meta-data document.
+    pub meta_data: String,
     /// The user-data document.
     pub user_data: String,
     /// The network-config document; without it the host sets its network up as it is made to.
@@ -35,12 +37,18 @@ impl Seed {
                ssh_authorized_keys:\n  \
                - {public}\n"
         );
-        Self { instance: uuid::Uuid::new_v4().to_string(), hostname: "keelson".into(), user_data, network_config: None }
+        Self {
+            instance: uuid::Uuid::new_v4().to_string(),
+            hostname: "keelson".into(),
+            meta_data: String::new(),
+            user_data,
+            network_config: None,
+        }
     }
 
     /// Writes its documents into a folder, which a web server may give to hosts.
     pub fn write_folder(&self, folder: &Path) -> Result<(), Error> {
-        let meta = format!("instance-id: {}\nlocal-hostname: {}\n", self.instance, self.hostname);
+        let meta = format!("instance-id: {}\nlocal-hostname: {}\n{}", self.instance, self.hostname, self.meta_data);
         let network = self.network_config.as_ref().map(|network| ("network-config", network));
         for (name, content) in [("meta-data", &meta), ("user-data", &self.user_data)].into_iter().chain(network) {
             let path = folder.join(name);

@@ -30,6 +30,8 @@ pub struct Place {
     pub number: u8,
     /// More of its user-data, below the user: whole keys of cloud-init.
     pub user_data: String,
+    /// More of its meta-data: whole lines.
+    pub meta_data: String,
     /// The card's address and the length of the network's prefix, `198.51.100.2/24`.
     pub address: String,
 }
@@ -81,6 +83,7 @@ impl Guest {
         if let Some(place) = place {
             seed.hostname.clone_from(&place.hostname);
             seed.user_data.push_str(&place.user_data);
+            seed.meta_data.clone_from(&place.meta_data);
             seed.network_config = Some(place.network_config());
             machine.taps = vec![Tap { name: place.tap.clone(), mac: place.mac() }];
         }

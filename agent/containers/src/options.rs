@@ -48,9 +48,10 @@ pub struct Options {
     /// Where registries are described, as containerd's hosts.toml
     #[arg(long, value_name = "DIR", default_value = "/etc/containerd/certs.d")]
     pub registries: PathBuf,
-    /// The daemon's own credentials of registries, for pulls that bring none: as podman's auth.json
-    #[arg(long, value_name = "FILE", default_value = "/etc/keelson/auth.json")]
-    pub auth: PathBuf,
+    /// The daemon's own credentials of registries, for pulls that bring none: as podman's auth.json; what
+    /// user-data brought counts first
+    #[arg(long, value_name = "FILE", default_values = ["/run/keelson/auth.json", "/etc/keelson/auth.json"])]
+    pub auth: Vec<PathBuf>,
     /// The cgroup below which containers live: a slice where systemd runs
     #[arg(long, value_name = "NAME", default_value = "keelson.slice")]
     pub cgroup: String,

@@ -28,7 +28,7 @@ pub fn seed(host: &Host, template: &Template) -> Result<Seed, TemplateError> {
         hash.update([0]);
     }
     let instance = format!("{}-{}", host.name, &hex::encode(hash.finalize())[..12]);
-    Ok(Seed { instance, hostname: host.name.clone(), user_data, network_config })
+    Ok(Seed { instance, hostname: host.name.clone(), meta_data: String::new(), user_data, network_config })
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl Registry {
         Ok(process)
     }
 
+    /// Serves the same images in another network, too, at the same port, while the process lives.
+    pub fn also_in(&self, namespace: &Namespace) -> Result<Process> {
+        Self::serve(&self.folder, namespace, self.kind, self.port)
+    }
+
     /// `127.0.0.1:PORT`, the first part of the names of its images.
     pub fn loopback(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -179,7 +184,7 @@ fn certificate(folder: &Path) -> Result<()> {
     };
     let ca = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"];
     request().args(["-subj", "/CN=Keelson tests CA", "-keyout", "ca.key", "-out", "ca.crt"]).args(ca).run()?;
-    let names = format!("subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1,IP:{ADDRESS},IP:10.0.2.2");
+    let names = format!("subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1,IP:{ADDRESS},IP:198.51.100.1");
     let leaf = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=CA:FALSE", "-addext", &names];
     request().args(["-subj", "/CN=registry.test", "-keyout", "tls.key", "-out", "tls.crt"]).args(leaf).run()?;
     Ok(())

@@ -9,4 +9,5 @@ mod vm_minimal;
 mod vm_node;
 mod vm_power;
 mod vm_refusals;
+mod vm_seed;
 mod vm_upgrade;

@@ -91,6 +91,7 @@ impl Nodes {
             let place = Place {
                 hostname: name.to_owned(),
                 user_data: user_data.to_owned(),
+                meta_data: String::new(),
                 tap: tap(number),
                 number,
                 address: format!("198.51.100.{number}/24"),

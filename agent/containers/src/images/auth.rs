@@ -168,8 +168,18 @@ pub fn lookup(files: &[PathBuf], image: &str) -> Result<Option<Credentials>> {
     Ok(None)
 }
 
-/// The credentials in a daemon's own file, which only root may read.
-pub fn daemon(path: &Path, repository: &str) -> Result<Option<Credentials>> {
+/// The credentials in the first of a daemon's own files that has some.
+pub fn daemon(paths: &[PathBuf], repository: &str) -> Result<Option<Credentials>> {
+    for path in paths {
+        if let Some(found) = own(path, repository)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The credentials in a file that only root may read.
+fn own(path: &Path, repository: &str) -> Result<Option<Credentials>> {
     use std::os::unix::fs::PermissionsExt;
     let Some(file) = AuthFile::read(path)? else { return Ok(None) };
     let mode = std::fs::metadata(path).map(|file| file.permissions().mode()).unwrap_or_default();
@@ -298,8 +308,8 @@ mod tests {
         let found = lookup(&paths, "r.example/app:1").unwrap();
         assert_eq!(found, Some(password("this", "secret")));
         assert!(!format!("{found:?}").contains("secret"));
-        assert_eq!(daemon(&paths[2], "r.example/app").unwrap(), found);
+        assert_eq!(daemon(&paths[2..3], "r.example/app").unwrap(), found);
         std::fs::set_permissions(&paths[2], std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        assert!(daemon(&paths[2], "r.example/app").unwrap_err().to_string().contains("chmod 600"));
+        assert!(daemon(&paths[2..3], "r.example/app").unwrap_err().to_string().contains("chmod 600"));
     }
 }

@@ -40,6 +40,7 @@ use containerd_client::services::v1::{Image as Named, ListImagesRequest};
 use oci_spec::image::ImageConfiguration;
 
 pub use self::archive::decompressed;
+pub use self::auth::AuthFile;
 pub use self::commit::Commit;
 use self::details::Details;
 use self::lease::Lease;

@@ -28,7 +28,7 @@ pub const TRIES: u32 = 5;
 #[derive(Debug, Clone)]
 pub struct Registries {
     folder: PathBuf,
-    auth: PathBuf,
+    auth: Vec<PathBuf>,
 }
 
 /// A host to ask for an image, not yet spoken to.
@@ -58,11 +58,11 @@ pub fn backoff(tries: u32) -> Duration {
 }
 
 impl Registries {
-    /// Registries described below `folder`, with credentials from the file `auth`.
-    pub fn new(folder: &Path, auth: &Path) -> Self {
+    /// Registries described below `folder`, with credentials from the files `auth`.
+    pub fn new(folder: &Path, auth: &[PathBuf]) -> Self {
         // A process has one; another part of it may have chosen it already.
         rustls::crypto::ring::default_provider().install_default().ok();
-        Self { folder: folder.to_owned(), auth: auth.to_owned() }
+        Self { folder: folder.to_owned(), auth: auth.to_vec() }
     }
 
     /// The hosts to ask for an image, in their order. What a client gave as credentials is only for
@@ -316,7 +316,7 @@ mod tests {
         let mut file = auth::AuthFile::default();
         file.set("m.example", "mirror", "own");
         file.write(&own).unwrap();
-        let registries = Registries::new(folder.path(), &own);
+        let registries = Registries::new(folder.path(), &[own]);
         let given = Credentials::Password("me".to_owned(), "secret".to_owned());
         let places = registries.places(&reference::parse("r.example/x:1").unwrap(), Some(&given)).unwrap();
         let auths: Vec<_> = places.into_iter().map(|place| place.auth).collect();

@@ -11,7 +11,7 @@ use toml::Spanned;
 pub type Text = Spanned<String>;
 
 /// Keys of the top level.
-pub const TOP: [&str; 31] = [
+pub const TOP: [&str; 32] = [
     "server",
     "name",
     "addresses",
@@ -39,6 +39,7 @@ pub const TOP: [&str; 31] = [
     "services",
     "pod-network",
     "pause-image",
+    "registry-auth",
     "volume-refresh",
     "provider-id",
     "eviction",
@@ -81,6 +82,7 @@ pub struct Raw {
     pub services: Option<bool>,
     pub pod_network: Option<bool>,
     pub pause_image: Option<Text>,
+    pub registry_auth: Option<Spanned<Words>>,
     pub volume_refresh: Option<Text>,
     pub provider_id: Option<Text>,
     #[serde(default)]

@@ -91,6 +91,8 @@ pub struct Settings {
     pub pod_network: bool,
     /// The image of the pause container that containerd uses; never garbage-collected.
     pub pause_image: Option<String>,
+    /// Files with the host's own credentials of registries, as `docker login` writes them.
+    pub registry_auth: Vec<PathBuf>,
     /// How often volumes of config maps, secrets and tokens are looked at.
     pub volume_refresh: Duration,
     /// What the cloud calls this machine: the `providerID` of the Node.

@@ -22,6 +22,8 @@ const EVICTION: [(&str, &str, &str); 6] = [
     ("imagefs-inodes-free", "imagefs.inodesFree", "5%"),
     ("pid-available", "pid.available", "5%"),
 ];
+/// What user-data brought, and what an administrator wrote; the container daemon reads the same.
+const REGISTRY_AUTH: [&str; 2] = ["/run/keelson/auth.json", "/etc/keelson/auth.json"];
 /// What can be kept from pods.
 const RESERVED: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pid"];
 
@@ -66,6 +68,10 @@ impl Check<'_> {
             services: raw.services.unwrap_or(true),
             pod_network: raw.pod_network.unwrap_or(true),
             pause_image: raw.pause_image.as_ref().map(|image| image.get_ref().clone()),
+            registry_auth: match &raw.registry_auth {
+                Some(_) => self.each(raw.registry_auth.as_ref(), words::path),
+                None => REGISTRY_AUTH.map(PathBuf::from).to_vec(),
+            },
             volume_refresh: self.option(&raw.volume_refresh, refresh).unwrap_or(Duration::from_secs(20)),
             provider_id: raw.provider_id.as_ref().map(|id| id.get_ref().clone()),
             eviction: self.eviction(raw),

@@ -56,6 +56,15 @@ impl Keyring {
             },
             _ => return Ok(()),
         };
+        self.add_all(entries)
+    }
+
+    /// Takes in what there is in a file as `docker login` writes it; it counts after what was taken in before.
+    pub(super) fn add_file(&mut self, json: &[u8]) -> Result<(), String> {
+        self.add_all(parsed::<Config>(json)?.auths)
+    }
+
+    fn add_all(&mut self, entries: BTreeMap<String, Entry>) -> Result<(), String> {
         for (place, entry) in entries {
             self.by_place.entry(simplified(&place)).or_default().push(entry.credentials()?);
         }

@@ -163,7 +163,7 @@ impl Images {
         }
     }
 
-    /// What the pod's secrets have for a repository. A secret that is not there may not be needed.
+    /// What the pod's secrets and the host's own files have for a repository. A secret that is not there may not be needed.
     async fn credentials(&self, pod: &Pod, repository: &str) -> Vec<v1::AuthConfig> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let secrets = pod.spec.as_ref().and_then(|spec| spec.image_pull_secrets.as_deref()).unwrap_or_default();
@@ -185,6 +185,17 @@ impl Images {
                 missing.join(", ")
             );
             self.context.events.pod(pod, None, Kind::Warning, "FailedToRetrieveImagePullSecret", message);
+        }
+        // Who the host is counts after who the pod is.
+        for path in &self.context.settings.registry_auth {
+            let added = match tokio::fs::read(path).await {
+                Ok(json) => keyring.add_file(&json),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = added {
+                tracing::warn!(file = %path.display(), "cannot use the host's own credentials of registries: {error}");
+            }
         }
         keyring.lookup(repository)
     }

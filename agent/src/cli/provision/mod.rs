@@ -9,9 +9,11 @@
 //! Every part is brought to what is asked for, which changes nothing where it is so already.
 
 mod containers;
+mod instance;
 mod join;
 mod kernel;
 mod master;
+mod registries;
 mod report;
 mod sources;
 mod update;
@@ -62,6 +64,9 @@ struct Apply {
     /// cloud-init's merged configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/run/cloud-init/combined-cloud-config.json")]
     cloud_config: PathBuf,
+    /// What cloud-init knows of the instance
+    #[arg(long, value_name = "FILE", hide = true, default_value = "/run/cloud-init/instance-data-sensitive.json")]
+    instance: PathBuf,
     /// The host's own file
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/host.toml")]
     host_config: PathBuf,
@@ -74,6 +79,9 @@ struct Apply {
     /// The node's configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/node.toml")]
     node: PathBuf,
+    /// Where registries are described, as containerd's hosts.toml
+    #[arg(long, value_name = "DIR", hide = true, default_value = "/etc/containerd/certs.d")]
+    registries: PathBuf,
     /// The master's configuration
     #[arg(long, value_name = "FILE", hide = true, default_value = "/etc/keelson/master.toml")]
     master: PathBuf,
@@ -128,6 +136,12 @@ async fn apply(args: &Apply, bus: Option<&str>, json: bool) -> anyhow::Result<()
 
 async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, report: &mut Report) {
     let (Wanted { config, containers, .. }, dry) = (wanted, args.dry_run);
+    // Before those who pull from them.
+    match registries::apply(&config.registries, &args.registries, &args.run, dry) {
+        Ok(None) => {}
+        Ok(Some(outcome)) => report.add("registries", Ok(outcome)),
+        Err(error) => report.add("registries", Err(error)),
+    }
     if !containers.is_empty() || args.run.join(containers::FOLDER).exists() {
         report.add("containers", containers::apply(containers, &args.run, dry));
     }
@@ -142,7 +156,8 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
         Ok(Some(outcome)) => report.add("update-policy", Ok(outcome)),
         Err(error) => report.add("update-policy", Err(error)),
     }
-    if config.update.is_none() && config.kernel_arguments.is_none() {
+    let kernel = kernel::Wanted { arguments: config.kernel_arguments.as_ref(), console: config.console.as_ref() };
+    if config.update.is_none() && kernel.is_nothing() {
         return;
     }
     let session = Session::open(bus, json).await;
@@ -151,7 +166,7 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     if let Some(update) = &config.update {
         report.add("update", async { update::apply(update, session()?, &args.state, dry).await }.await);
     }
-    if let Some(arguments) = &config.kernel_arguments {
-        report.add("kernel-arguments", async { kernel::apply(arguments, session()?, dry).await }.await);
+    if !kernel.is_nothing() {
+        report.add(kernel.part(), async { kernel::apply(&kernel, session()?, dry).await }.await);
     }
 }

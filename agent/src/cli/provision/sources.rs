@@ -11,12 +11,28 @@ use super::report::{Outcome, Part};
 use crate::cli::files;
 
 /// Keys of cloud-init's that cannot be done on a host whose `/usr` is read-only, and what does it instead.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 21] = [
     ("packages", "a host has the packages it was composed with: add them to its manifest, or run them in a container"),
     ("package_update", "there is no package manager on the host; `keelctl upgrade` takes the next version"),
     ("package_upgrade", "there is no package manager on the host; `keelctl upgrade` takes the next version"),
     ("apt", "there is no package manager on the host: sources of packages are named in its manifest"),
     ("snap", "there are no snaps on the host; run it in a container"),
+    ("locale", "hosts speak C.UTF-8 alone; a container may have others"),
+    ("keyboard", "there are no other keyboards on the host; `write_files` may bring /etc/vconsole.conf"),
+    ("rsyslog", "the journal keeps the host's log; forward it from a container that reads /var/log/journal"),
+    ("resize_rootfs", "the root file system grows to its disk at each boot, by systemd-repart"),
+    ("bootloader", "the boot loader is libostree's; `keelson: kernel-arguments:` changes what it starts"),
+    ("grub_dpkg", "the boot loader is libostree's; `keelson: kernel-arguments:` changes what it starts"),
+    ("wireguard", "`network:` or `write_files` bring it: systemd-networkd makes the interface"),
+    ("resolv_conf", "systemd-resolved has the servers of `network:`"),
+    ("ansible", "a host is changed by its manifest; run it in a container"),
+    ("chef", "a host is changed by its manifest; run it in a container"),
+    ("puppet", "a host is changed by its manifest; run it in a container"),
+    ("salt_minion", "a host is changed by its manifest; run it in a container"),
+    ("mcollective", "a host is changed by its manifest; run it in a container"),
+    ("landscape", "a host is changed by its manifest; run it in a container"),
+    ("lxd", "containers are declared by `keelson: containers:`"),
+    ("byobu", "a host has no byobu; run it in a container"),
 ];
 
 /// What the host shall be.
@@ -74,10 +90,14 @@ fn told(cloud: &Value) -> Result<HostConfig, Vec<String>> {
 fn merged(lower: HostConfig, upper: HostConfig) -> HostConfig {
     let mut containers = lower.containers;
     containers.extend(upper.containers);
+    let mut registries = lower.registries;
+    registries.extend(upper.registries);
     HostConfig {
         update: upper.update.or(lower.update),
         health: upper.health.or(lower.health),
         kernel_arguments: upper.kernel_arguments.or(lower.kernel_arguments),
+        console: upper.console.or(lower.console),
+        registries,
         containers,
         join: upper.join.or(lower.join),
         master: upper.master.or(lower.master),
@@ -94,8 +114,24 @@ fn in_vain(config: &Value) -> Vec<Part> {
         Some(Value::Array(list)) => !list.is_empty(),
         Some(_) => true,
     };
-    let found = ELSEWHERE.iter().filter(|(key, _)| asked(key));
-    found.map(|(key, instead)| Part::new(key, Outcome::Refused((*instead).to_owned()))).collect()
+    let found = ELSEWHERE.iter().filter(|(key, _)| asked(key)).copied();
+    let found = found.chain(growing(config).map(|instead| ("growpart", instead)));
+    found.map(|(key, instead)| Part::new(key, Outcome::Refused(instead.to_owned()))).collect()
+}
+
+/// What is asked of growing that is not done: the root grows by itself, and nothing else.
+fn growing(config: &Value) -> Option<&'static str> {
+    let asked = config.get("growpart")?;
+    let off = |mode: &Value| *mode == Value::Bool(false) || mode == "off";
+    if asked.get("mode").is_some_and(off) {
+        return Some(
+            "the root grows to its disk at each boot; `keelson: kernel-arguments:` with \
+             `systemd.mask=systemd-repart.service` leaves it as it is",
+        );
+    }
+    let others = asked.get("devices")?.as_array()?.iter().any(|device| device != "/");
+    others
+        .then_some("only the root grows by itself; make other file systems as large as they are to be by `disk_setup`")
 }
 
 #[cfg(test)]
@@ -116,6 +152,14 @@ mod tests {
         assert_eq!(config.update.unwrap().url.as_deref(), Some("http://cloud/"));
         assert_eq!(config.kernel_arguments.unwrap().append, ["own"]);
         assert_eq!(in_vain.iter().map(|part| part.part.as_str()).collect::<Vec<_>>(), ["packages"]);
+    }
+
+    #[test]
+    fn what_grows_is_told_where_it_is_not_the_root() {
+        let growing = |value: Value| growing(&serde_json::json!({ "growpart": value })).is_some();
+        assert!(!growing(serde_json::json!({ "mode": "auto", "devices": ["/"] })));
+        assert!(growing(serde_json::json!({ "mode": false })) && growing(serde_json::json!({ "mode": "off" })));
+        assert!(growing(serde_json::json!({ "devices": ["/", "/var/data"] })));
     }
 
     #[test]
