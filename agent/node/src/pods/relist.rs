@@ -181,7 +181,8 @@ fn running(states: &States) -> HashSet<String> {
 async fn all(context: &Context, owners: &Owners) -> Result<States, CriError> {
     let (sandboxes, containers) = tokio::try_join!(context.cri.sandboxes(None), context.cri.containers(None))?;
     let sandboxes = sandboxes.into_iter().map(|sandbox| (sandbox.labels, sandbox.id, sandbox.state));
-    let containers = containers.into_iter().map(|container| (container.labels, container.id, container.state + CONTAINER));
+    let containers =
+        containers.into_iter().map(|container| (container.labels, container.id, container.state + CONTAINER));
     let mut pods = States::new();
     for (mut labels, id, state) in sandboxes.chain(containers) {
         if let Some(uid) = labels.remove(labels::POD_UID) {
