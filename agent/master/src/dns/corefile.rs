@@ -45,38 +45,41 @@ pub fn corefile(settings: &Settings, dns: &Dns, told: &Told<'_>) -> String {
     let mut line = |depth: usize, line: &str| {
         let _ = writeln!(text, "{:width$}{line}", "", width = 4 * depth);
     };
-    line(0, ".:53 {");
-    line(1, &format!("bind {}", settings.address));
-    line(1, "errors");
-    line(1, "health 127.0.0.1:10053");
-    line(1, "ready 127.0.0.1:10054");
-    line(1, "acl {");
-    for network in clients(settings, dns, told.nodes) {
-        line(2, &format!("allow net {network}"));
+    let clients = clients(settings, dns, told.nodes);
+    // Apart from all else: no line of an operator's can stand before the cluster's own names.
+    let cluster = format!("cluster.local {} {}", settings.pods, settings.services);
+    for (zones, is_cluster) in [(&*cluster, true), (".", false)] {
+        line(0, &format!("{zones} {{"));
+        line(1, &format!("bind {}", settings.address));
+        line(1, "errors");
+        line(1, "acl {");
+        for network in &clients {
+            line(2, &format!("allow net {network}"));
+        }
+        line(2, "block");
+        line(1, "}");
+        line(1, "loadbalance");
+        if is_cluster {
+            line(1, "kubernetes {");
+            line(2, &format!("kubeconfig {}", told.kubeconfig.display()));
+            line(2, "pods insecure");
+            line(2, "ttl 30");
+            line(1, "}");
+        } else {
+            line(1, "health 127.0.0.1:10053");
+            line(1, "ready 127.0.0.1:10054");
+            if let Some(folder) = told.lines {
+                line(1, &format!("import {}/*.conf", folder.display()));
+            }
+            if !told.forward.is_empty() {
+                line(1, &format!("forward . {}", told.forward.join(" ")));
+            }
+            line(1, "cache 30");
+            line(1, "loop");
+            line(1, "reload 10s 2s");
+        }
+        line(0, "}");
     }
-    line(2, "block");
-    line(1, "}");
-    line(1, "kubernetes cluster.local in-addr.arpa ip6.arpa {");
-    line(2, &format!("kubeconfig {}", told.kubeconfig.display()));
-    line(2, "pods insecure");
-    line(2, "ttl 30");
-    line(2, "fallthrough in-addr.arpa ip6.arpa");
-    line(1, "}");
-    if let Some(folder) = told.lines {
-        line(1, &format!("import {}/*.conf", folder.display()));
-    }
-    if !told.forward.is_empty() {
-        line(1, &format!("forward . {}", told.forward.join(" ")));
-    }
-    // What the plugin above has in memory needs no second copy, which would be old.
-    line(1, "cache 30 {");
-    line(2, "disable success cluster.local");
-    line(2, "disable denial cluster.local");
-    line(1, "}");
-    line(1, "loop");
-    line(1, "loadbalance");
-    line(1, "reload 10s 2s");
-    line(0, "}");
     text
 }
 
@@ -110,7 +113,12 @@ mod tests {
     #[test]
     fn it_is_at_the_masters_address_and_asks_as_itself() {
         let text = text("10.77.0.2", &MasterConfig::default(), &[], false, &["127.0.0.54"]);
-        for line in ["    bind 10.77.0.2\n", "kubeconfig /m/coredns.kubeconfig\n", "    forward . 127.0.0.54\n"] {
+        for line in [
+            "\ncluster.local 10.244.0.0/16 10.96.0.0/12 {\n    bind 10.77.0.2\n",
+            "\n. {\n    bind 10.77.0.2\n",
+            "kubeconfig /m/coredns.kubeconfig\n",
+            "    forward . 127.0.0.54\n",
+        ] {
             assert!(text.contains(line), "{text}");
         }
         assert!(!text.contains("import"), "{text}");
@@ -128,14 +136,16 @@ mod tests {
         let allowed: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("allow net ")).collect();
         let further = ["198.18.0.0/16", "203.0.113.0/24", "198.51.100.7/32", "198.51.100.9/32", "2001:db8::9/128"];
         assert!(PRIVATE.iter().chain(&further).all(|network| allowed.contains(network)), "{allowed:?}");
-        assert_eq!(allowed.len(), PRIVATE.len() + further.len(), "{allowed:?}");
-        assert!(text.contains("        block\n    }\n"), "{text}");
+        // For the cluster's names, and for all others.
+        assert_eq!(allowed.len(), 2 * (PRIVATE.len() + further.len()), "{allowed:?}");
+        assert_eq!(text.matches("        block\n    }\n").count(), 2, "{text}");
     }
 
     #[test]
     fn without_servers_to_ask_it_answers_for_the_cluster_alone() {
         let text = text("10.77.0.2", &MasterConfig::default(), &[], true, &[]);
         assert!(!text.contains("forward"), "{text}");
-        assert!(text.contains("    import /etc/keelson/dns.d/*.conf\n"), "{text}");
+        let own = text.find("    import /etc/keelson/dns.d/*.conf\n");
+        assert!(own > text.find("\n. {\n"), "{text}");
     }
 }
