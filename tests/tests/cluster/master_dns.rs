@@ -3,20 +3,23 @@
 
 use std::env;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use keelson_tests::cluster::{ADDRESS, ControlPlane, program};
+use keelson_tests::cluster::{ADDRESS, ControlPlane, Credentials, Identity, program};
 use keelson_tests::containers::{Namespace, Process, eventually};
 use keelson_tests::keelson::finish;
 use keelson_tests::paths;
 use serde_json::json;
 
-use super::object;
+use super::{kubectl_as, object};
 
 /// It looks three times a minute, and CoreDNS reads its file again ten seconds later.
 const SEEN: Duration = Duration::from_secs(60);
+/// A master's label and taint.
+const LABEL: &str = "node-role.kubernetes.io/control-plane";
 
 /// `keeld-master` of a host whose files are below the cluster's folder, in the control plane's namespace.
 fn master(cluster: &ControlPlane, word: &str) -> Result<Command> {
@@ -86,14 +89,34 @@ fn the_master_answers_its_cluster_and_nobody_else() -> Result<()> {
         told.contains("10.96.0.1\n")
     });
     ensure!(answered, "{told}\n{}\n{}", run.log_tail(), coredns.log_tail());
-    let label = "node-role.kubernetes.io/control-plane";
-    let label = format!("--for=jsonpath={{.metadata.labels.{}}}", label.replace('.', "\\."));
+    let label = format!("--for=jsonpath={{.metadata.labels.{}}}", LABEL.replace('.', "\\."));
     cluster.ok(&["wait", "node/own", &label, "--timeout=60s"])?;
     an_operators_own_stays(&cluster, &run)
 }
 
-/// The machine that was refused is a node now, and the master itself besides.
+/// Has the master join its cluster by what it made for that; gives the kubeconfig of the node that it is then.
+fn join(cluster: &ControlPlane) -> Result<PathBuf> {
+    let file = |name: &str| cluster.folder().join(name);
+    let lines = [
+        ("server", "https://127.0.0.1:6443".to_owned()),
+        ("kubeconfig", file("master/node-bootstrap.kubeconfig").display().to_string()),
+        ("name", "own".to_owned()),
+        ("addresses", "198.51.100.9".to_owned()),
+        ("root", file("node").display().to_string()),
+        ("run", file("run/node").display().to_string()),
+    ];
+    let lines: String = lines.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect();
+    fs::write(file("node.toml"), lines)?;
+    let mut command = cluster.command(paths::program("keeld-node")?);
+    finish(command.arg("--config").arg(file("node.toml")).args(["join", "--timeout", "60"]))?.expect(0)?;
+    // Key and certificate in one.
+    let pem = file("node/pki/client-current.pem");
+    cluster.kubeconfig_for("own", &Credentials::Certificate(Identity { key: pem.clone(), certificate: pem }))
+}
+
+/// The machine that was refused is a node now, and the master itself besides: it registers with the taint of one.
 fn becomes_a_node(cluster: &ControlPlane) -> Result<()> {
+    let taint = json!({ "key": LABEL, "effect": "NoSchedule" });
     let address = json!([{ "type": "InternalIP", "address": "198.51.100.9" }]);
     let info = json!({
         "machineID": "0123456789abcdef0123456789abcdef", "systemUUID": "", "bootID": "", "kernelVersion": "",
@@ -101,11 +124,11 @@ fn becomes_a_node(cluster: &ControlPlane) -> Result<()> {
         "operatingSystem": "linux", "architecture": "amd64",
     });
     let node = json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": { "name": "own" },
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": "own" }, "spec": { "taints": [taint] },
         "status": { "addresses": address, "nodeInfo": info },
     });
     let file = object(cluster, "own", &node)?;
-    cluster.ok(&["create", "--filename", &file])?;
+    kubectl_as(cluster, &join(cluster)?, &["create", "--filename", &file])?.expect(0)?;
     // What is created with a status may be without it.
     cluster.ok(&["apply", "--server-side", "--subresource=status", "--filename", &file]).map(drop)
 }
