@@ -96,6 +96,8 @@ put 755 target/release/keeld-master usr/libexec/keelson/keeld-master
 for unit in $from/master/*.service $from/master/*.target; do
     put 644 "$unit" "usr/lib/systemd/system/$(basename "$unit")"
 done
-put 644 manifests/kubernetes/joining.yaml usr/share/keelson/master/joining.yaml
+for objects in joining dns-rights; do
+    put 644 manifests/kubernetes/$objects.yaml usr/share/keelson/master/$objects.yaml
+done
 put 644 $from/copyright usr/share/doc/keelson-master/copyright
 pack $from/master/control.in

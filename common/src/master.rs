@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::strict::{Problem, Source, parse};
 
 /// The keys of the file.
-const KEYS: [&str; 4] = ["address", "names", "pod-network", "service-network"];
+const KEYS: [&str; 6] = ["address", "names", "pod-network", "service-network", "dns", "dns-clients"];
 
 /// The file's content, without a secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct MasterConfig {
     /// Addresses of Services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_network: Option<String>,
+    /// Whether the master answers the cluster's DNS, which it does when it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<bool>,
+    /// Networks that may ask it besides private ones, the pods and the nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_clients: Vec<String>,
 }
 
 impl MasterConfig {

@@ -144,6 +144,15 @@ pub struct Master {
     /// Addresses of Services; 10.96.0.0/12 when it is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_network: Option<String>,
+    /// Whether the master answers the cluster's DNS; it does when it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<bool>,
+    /// Networks that may ask that DNS, besides private ones, the pods and the nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_clients: Vec<String>,
+    /// Whether the master is a node of its cluster too; it is when it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<bool>,
     /// The authority of the cluster; one is made at the first boot when it is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<Authority>,
@@ -306,6 +315,13 @@ fn check_master(master: &Master, found: &mut Vec<(&'static str, String)>) {
             found.push((key, format!("master.{key}: `{network}` is no network, like 10.244.0.0/16")));
         }
     }
+    for network in master.dns_clients.iter().filter(|network| !is_network(network)) {
+        found.push(("dns-clients", format!("master.dns-clients: `{network}` is no network, like 198.51.100.0/24")));
+    }
+    if master.dns == Some(false) && !master.dns_clients.is_empty() {
+        let what = "master.dns-clients: nobody asks a DNS that `dns: false` switches off; take one of them out";
+        found.push(("dns-clients", what.to_owned()));
+    }
     if let Some(ca) = &master.ca {
         if !ca.certificate.contains("BEGIN CERTIFICATE") {
             found.push(("certificate", "master.ca.certificate: it is no certificate in PEM".to_owned()));
@@ -380,10 +396,11 @@ mod tests {
         assert!(from_value(&good).is_ok() && from_value(&json!({ "master": {} })).is_ok());
         let bad = json!({ "master": {
             "address": "master", "pod-network": "10.1.0.0/33", "token-file": "/t", "token": "x",
+            "dns-clients": ["198.51.100.0/24", "everybody"], "dns": false,
             "ca": { "certificate": "C", "key": "S3CRET" },
         } });
         let problems = from_value(&bad).unwrap_err();
-        assert_eq!(problems.len(), 6, "{problems:?}");
+        assert_eq!(problems.len(), 8, "{problems:?}");
         assert!(!problems.concat().contains("S3CRET"));
     }
 

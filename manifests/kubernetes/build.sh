@@ -19,7 +19,8 @@ names, into .cache/kubernetes:
                   end-to-end tests), ginkgo (their runner), agnhost and nnp
                   (what their images are made of), and peer, which is
                   upstream's kubelet and kube-proxy: `peer kubelet --help`
-  --dns           besides, coredns with what a cluster's DNS needs
+  --dns           besides, coredns with what a cluster's DNS needs: the master's,
+                  and that of the clusters that nodes are tested in
   --fleetlock     besides, airlock, the server of the FleetLock protocol by which
                   the reboot lock of fleets is tested: from its own repository,
                   https://github.com/coreos/airlock or a clone of it that

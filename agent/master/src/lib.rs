@@ -4,14 +4,16 @@
 //! ```text
 //! /etc/keelson/master.toml ─> setup ─> keys, certificates, kubeconfigs, environment   (each boot)
 //!                                        │
-//!                          etcd ─> kube-apiserver ─> kube-controller-manager, kube-scheduler
+//!                          etcd ─> kube-apiserver ─> kube-controller-manager, kube-scheduler, CoreDNS
 //!                                        │
-//!                                       run ─> what nodes join by; answers to their requests
+//!                                       run ─> what nodes join by; answers to their requests; DNS's Service;
+//!                                              the label of the master's own node
 //! ```
 //!
 //! All of it is below /var/lib/keelson/master, and stays when the host's version changes.
 
 pub mod approve;
+pub mod dns;
 pub mod objects;
 pub mod options;
 pub mod paths;
@@ -19,3 +21,4 @@ pub mod pki;
 pub mod run;
 pub mod settings;
 pub mod setup;
+pub mod tend;

@@ -20,6 +20,9 @@ pub struct Options {
     /// The parts of the set-up that are files, for `kubectl apply`
     #[arg(long, value_name = "DIR", default_value = "/usr/share/keelson/master", global = true)]
     pub objects: PathBuf,
+    /// Where the host's own files are looked for: its resolvers, an operator's lines for DNS, the machine's id
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true, global = true)]
+    pub host: PathBuf,
     /// What to do.
     #[command(subcommand)]
     pub what: What,

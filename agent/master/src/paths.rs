@@ -17,7 +17,7 @@ impl Paths {
         self.0.join("pki")
     }
 
-    /// A kubeconfig: admin, controller-manager, scheduler, master.
+    /// A kubeconfig: admin, controller-manager, scheduler, master, coredns, node-bootstrap.
     pub fn kubeconfig(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.kubeconfig"))
     }
@@ -25,6 +25,16 @@ impl Paths {
     /// What the servers' units take their variables from.
     pub fn environment(&self) -> PathBuf {
         self.0.join("environment")
+    }
+
+    /// What CoreDNS does; there is none where the master answers no DNS.
+    pub fn corefile(&self) -> PathBuf {
+        self.0.join("Corefile")
+    }
+
+    /// The nodes' addresses that DNS has to be told of, a line each.
+    pub fn dns_nodes(&self) -> PathBuf {
+        self.0.join("dns-nodes")
     }
 
     /// etcd's data.

@@ -1,5 +1,5 @@
 //! Owns the master's own daemon: it sets up what nodes join by, once the API server answers, answers
-//! nodes' requests, and renews certificates while nobody starts the host anew.
+//! nodes' requests, looks after DNS, and renews certificates while nobody starts the host anew.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +19,7 @@ use crate::paths::Paths;
 use crate::pki::authority::Signer;
 use crate::settings::Settings;
 use crate::setup;
+use crate::tend;
 
 /// Between two looks at the certificates.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,8 +29,13 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How soon something that did not work is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The servers, which read some certificates only when they start.
-const SERVERS: [&str; 4] =
-    ["keelson-etcd.service", "kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"];
+const SERVERS: [&str; 5] = [
+    "keelson-etcd.service",
+    "kube-apiserver.service",
+    "kube-controller-manager.service",
+    "kube-scheduler.service",
+    "coredns.service",
+];
 
 /// Runs for good.
 pub fn run(options: &Options) -> Result<()> {
@@ -82,6 +88,7 @@ async fn serve(options: &Options) -> Result<()> {
     tokio::select! {
         result = renew(options) => result,
         error = approve::serve(&client) => Err(error),
+        () = tend::serve(&client, options, &settings) => Ok(()),
     }
 }
 

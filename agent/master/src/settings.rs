@@ -25,6 +25,17 @@ pub struct Settings {
     pub pods: IpNet,
     /// Addresses of Services.
     pub services: IpNet,
+    /// The cluster's DNS; none where somebody else runs it, or nobody.
+    pub dns: Option<Dns>,
+}
+
+/// The cluster's DNS on the master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// Where pods find it: the tenth address of the Services, as everywhere.
+    pub service: IpAddr,
+    /// Networks that may ask it besides those that always may.
+    pub clients: Vec<IpNet>,
 }
 
 impl Settings {
@@ -58,7 +69,14 @@ impl Settings {
         if let Some(taken) = [pods, services].into_iter().find(|network| network.contains(&address)) {
             bail!("the master's own address {address} is in {taken}, whose addresses are for pods or Services");
         }
-        Ok(Self { address, names: config.names.clone(), pods, services })
+        let dns = config.dns.unwrap_or(true).then(|| {
+            let service = tenth(&services).with_context(|| {
+                format!("service-network: {services} has no tenth address, which the cluster's DNS has; make it larger, or say `dns: false`")
+            })?;
+            let clients = config.dns_clients.iter().map(|text| network(Some(text), "", "dns-clients"));
+            Ok::<_, anyhow::Error>(Dns { service, clients: clients.collect::<Result<_>>()? })
+        });
+        Ok(Self { address, names: config.names.clone(), pods, services, dns: dns.transpose()? })
     }
 
     /// The API server, for nodes.
@@ -89,6 +107,15 @@ impl Settings {
         let Self { address, pods, services, .. } = self;
         format!("ADDRESS={address}\nPOD_NETWORK={pods}\nSERVICE_NETWORK={services}\n")
     }
+}
+
+/// The tenth address of a network.
+fn tenth(network: &IpNet) -> Option<IpAddr> {
+    let address = match network.network() {
+        IpAddr::V4(first) => IpAddr::from(u32::from(first).checked_add(10)?.to_be_bytes()),
+        IpAddr::V6(first) => IpAddr::from(u128::from(first).checked_add(10)?.to_be_bytes()),
+    };
+    network.contains(&address).then_some(address)
 }
 
 /// The address that this host would speak to the rest of the world from. No packet is sent.
@@ -134,5 +161,20 @@ mod tests {
         assert!(with("10.0.0.0/8", "10.96.0.0/12").unwrap_err().contains("overlap"));
         assert!(with("10.76.0.0/14", "10.96.0.0/12").unwrap_err().contains("own address"));
         assert!(with("pods", "10.96.0.0/12").unwrap_err().contains("no network"));
+    }
+
+    #[test]
+    fn dns_is_at_the_tenth_address_of_the_services() {
+        let with = |config: MasterConfig| settings(&config).map_err(|error| format!("{error:#}"));
+        let services = |text: &str| MasterConfig { service_network: Some(text.into()), ..Default::default() };
+        let address = |config| with(config).unwrap().dns.map(|dns| dns.service.to_string());
+        assert_eq!(address(MasterConfig::default()).as_deref(), Some("10.96.0.10"));
+        assert_eq!(address(services("10.1.2.16/28")).as_deref(), Some("10.1.2.26"));
+        assert_eq!(address(services("fd00:96::/112")).as_deref(), Some("fd00:96::a"));
+        assert_eq!(address(MasterConfig { dns: Some(false), ..services("10.1.2.0/29") }), None);
+        assert!(with(services("10.1.2.0/29")).unwrap_err().contains("dns: false"));
+        let clients = |text: &str| MasterConfig { dns_clients: vec![text.into()], ..Default::default() };
+        assert_eq!(with(clients("203.0.113.9/24")).unwrap().dns.unwrap().clients, ["203.0.113.0/24".parse().unwrap()]);
+        assert!(with(clients("all")).unwrap_err().contains("dns-clients"));
     }
 }

@@ -14,6 +14,7 @@ use keelson_common::master::Brought;
 use keelson_common::pki::{self, Pair};
 use keelson_common::secret::CaHash;
 
+use crate::dns;
 use crate::options::Options;
 use crate::paths::Paths;
 use crate::pki::authority::{self, Signer};
@@ -59,6 +60,7 @@ pub fn setup(options: &Options) -> Result<Vec<String>> {
         write_other(&paths.kubeconfig(name), &format!("{config:#}\n"))?;
     }
     write_other(&paths.environment(), &settings.environment())?;
+    dns::bring(options, &settings)?;
     match made.is_empty() {
         true => tracing::info!("keys and certificates are as they should be"),
         false => tracing::info!("made {}", made.join(", ")),
@@ -158,7 +160,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
 }
 
 /// Writes a file where it says something else.
-fn write_other(path: &Path, new: &str) -> Result<()> {
+pub fn write_other(path: &Path, new: &str) -> Result<()> {
     if text(path)?.as_deref() == Some(new) {
         return Ok(());
     }
@@ -175,8 +177,14 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let config = path("master.toml");
         fs::write(&config, "address = \"10.77.0.2\"\n").unwrap();
-        let options =
-            Options { config, root: path("master"), run: path("run"), objects: path("objects"), what: What::Setup };
+        let options = Options {
+            config,
+            root: path("master"),
+            run: path("run"),
+            objects: path("objects"),
+            host: path("host"),
+            what: What::Setup,
+        };
         (folder, options)
     }
 
@@ -192,6 +200,26 @@ mod tests {
         // A power cut between the two files of a pair.
         fs::remove_file(options.root.join("pki/scheduler.crt")).unwrap();
         assert_eq!(setup(&options).unwrap(), ["scheduler"]);
+    }
+
+    #[test]
+    fn dns_comes_and_goes_with_its_setting() {
+        let (_folder, options) = host();
+        setup(&options).unwrap();
+        let corefile = || fs::read_to_string(options.root.join("Corefile")).unwrap_or_default();
+        assert!(corefile().contains("bind 10.77.0.2") && !corefile().contains("forward"), "{}", corefile());
+        let lines = options.host.join("etc/keelson/dns.d");
+        fs::create_dir_all(&lines).unwrap();
+        fs::write(lines.join("corp.conf"), "forward corp.example 10.0.0.9\n").unwrap();
+        fs::write(options.host.join("etc/resolv.conf"), "nameserver 192.0.2.1\n").unwrap();
+        dns::note_nodes(&options, &["198.51.100.9".parse().unwrap()].into()).unwrap();
+        assert_eq!(setup(&options).unwrap(), Vec::<String>::new());
+        assert!(corefile().contains("import ") && corefile().contains("forward . 192.0.2.1"), "{}", corefile());
+        assert!(corefile().contains("allow net 198.51.100.9/32"), "{}", corefile());
+        fs::write(&options.config, "address = \"10.77.0.2\"\ndns = false\n").unwrap();
+        setup(&options).unwrap();
+        setup(&options).unwrap();
+        assert!(!options.root.join("Corefile").exists());
     }
 
     #[test]

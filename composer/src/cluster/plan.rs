@@ -20,7 +20,7 @@ const PORTS: std::ops::Range<u16> = 20000..32000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// It runs the control plane, and no pods.
+    /// It runs the control plane, and is a node for pods that tolerate a master.
     Master,
     /// It runs pods.
     Node,

@@ -57,6 +57,8 @@ pub enum Stage {
     CloudInit,
     /// The part of user-data is done, with these errors; the cluster is waited for.
     Waiting(Vec<String>),
+    /// The API server of a master answers, and does not have the master's own node yet.
+    Answers,
     /// The cluster has it, and says why it is not ready.
     Joined(Option<String>),
     /// Done.
@@ -65,15 +67,16 @@ pub enum Stage {
 
 /// The stage of a machine.
 pub fn stage(role: Role, seen: &Seen) -> Stage {
-    match (role, &seen.node) {
-        (Role::Master, _) if seen.api => return Stage::Ready,
-        (Role::Node, Some(node)) if node.ready => return Stage::Ready,
-        (Role::Node, Some(node)) => return Stage::Joined(node.reason.clone()),
-        _ => {}
+    if let Some(node) = &seen.node {
+        return if node.ready { Stage::Ready } else { Stage::Joined(node.reason.clone()) };
     }
+    let answers = role == Role::Master && seen.api;
     match (&seen.cloud_init, seen.ssh || seen.begun) {
+        (Some(cloud_init), _) if cloud_init.ended() && !(answers && cloud_init.errors.is_empty()) => {
+            Stage::Waiting(cloud_init.errors.clone())
+        }
+        _ if answers => Stage::Answers,
         (None, false) => Stage::Booting,
-        (Some(cloud_init), _) if cloud_init.ended() => Stage::Waiting(cloud_init.errors.clone()),
         _ => Stage::CloudInit,
     }
 }
@@ -87,6 +90,7 @@ impl Stage {
             (Self::Waiting(errors), _) if !errors.is_empty() => format!("cloud-init: {}", errors.join("; ")),
             (Self::Waiting(_), Role::Master) => "starting the control plane".to_owned(),
             (Self::Waiting(_), Role::Node) => "joining".to_owned(),
+            (Self::Answers, _) => "the API server answers; joining as a node".to_owned(),
             (Self::Joined(Some(reason)), _) => format!("joined; not Ready: {reason}"),
             (Self::Joined(None), _) => "joined".to_owned(),
             (Self::Ready, _) => "Ready".to_owned(),
@@ -126,10 +130,19 @@ mod tests {
     }
 
     #[test]
-    fn a_master_is_ready_when_its_api_answers() {
+    fn a_master_is_ready_when_its_own_node_is() {
         let mut seen = Seen { ssh: true, cloud_init: cloud_init("done"), ..Seen::default() };
         assert_eq!(stage(Role::Master, &seen).text(Role::Master), "starting the control plane");
         seen.api = true;
+        assert_eq!(stage(Role::Master, &seen), Stage::Answers);
+        // Somebody would wait for a node that does not come.
+        let failed = r#"{"status": "error", "errors": ["refused"]}"#;
+        let failed = Seen { cloud_init: CloudInit::parse(failed), ..seen.clone() };
+        assert_eq!(stage(Role::Master, &failed).text(Role::Master), "cloud-init: refused");
+        let node = Node { name: "m".into(), ready: false, reason: None, cordoned: false, boot: None };
+        seen.node = Some(node.clone());
+        assert_eq!(stage(Role::Master, &seen), Stage::Joined(None));
+        seen.node = Some(Node { ready: true, ..node });
         assert_eq!(stage(Role::Master, &seen), Stage::Ready);
     }
 

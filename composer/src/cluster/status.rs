@@ -184,6 +184,9 @@ mod tests {
             health,
         };
         let node = |ready| Node { name: "one-node1".into(), ready, reason: None, cordoned: true, boot: None };
+        let own = Node { name: "one-master".into(), cordoned: false, ..node(true) };
+        let master = machine_status(&cluster.machines[0], true, Some(seen(Health::Good)), Some(own));
+        assert_eq!(row(&master)[6], "Ready");
         let machines = vec![
             machine_status(&cluster.machines[0], true, None, None),
             machine_status(&cluster.machines[1], true, Some(seen(Health::Good)), Some(node(true))),

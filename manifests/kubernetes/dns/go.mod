@@ -1,5 +1,5 @@
-// The DNS of a cluster that our nodes are tested in, as a plain Go module; apart from the others,
-// because it depends on other versions of the same things.
+// The DNS of a cluster, on its master and where our nodes are tested, as a plain Go module; apart from
+// the others, because it depends on other versions of the same things.
 module keelson/kubernetes/dns
 
 go 1.26.0
@@ -38,6 +38,7 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-opentracing v0.0.0-20180507213350-8e809c8a8645 // indirect
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
+	github.com/infobloxopen/go-trees v0.0.0-20200715205103-96a057b8dfb9 // indirect
 	github.com/jpillora/backoff v1.0.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/mdlayher/socket v0.6.0 // indirect

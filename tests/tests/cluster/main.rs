@@ -3,6 +3,7 @@
 
 mod joining;
 mod life;
+mod master_dns;
 mod node_aside;
 mod node_faults;
 mod node_holds;

@@ -1,5 +1,5 @@
 //! `keelson cluster`: a master and two nodes from one image and seeds alone, pods over both nodes behind a
-//! Service, a roll to a new version under requests, and a roll to one that is unhealthy, which ends at the
+//! Service that has a name and that the master reaches, a roll to a new version under requests, and a roll to one that is unhealthy, which ends at the
 //! first node; it goes back by itself.
 
 use std::fs;
@@ -53,6 +53,10 @@ fn walk(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.run_web()?;
     passed("pods");
     let address = cluster.kubectl(&["get", "service", "web", "--output=jsonpath={.spec.clusterIP}"])?;
+    cluster.resolves("web.default.svc.cluster.local", &address)?;
+    // As the API server would reach a webhook.
+    let answer = cluster.on("master", &format!("curl -sSf -m 20 http://{address}/hostname"))?;
+    ensure!(answer.starts_with("web-"), "{answer}");
     for node in NODES {
         cluster.ask_for_good(node, &address)?;
     }
@@ -109,8 +113,31 @@ impl Cluster {
         self.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"])?;
         let nodes = self.kubectl(&["get", "nodes", "--output=jsonpath={.items[*].metadata.name}"])?;
         ensure!(NODES.iter().all(|node| nodes.contains(node)), "{nodes}");
+        self.has_the_master()?;
         let again = self.verb(&["up"])?.expect(1)?;
         ensure!(again.stderr.contains("cluster down"), "{}", again.stderr);
+        Ok(())
+    }
+
+    /// The master is a node beside them, and no place for pods that do not ask for it.
+    fn has_the_master(&self) -> Result<()> {
+        let name = format!("{}-master", self.name);
+        let address = self.kubectl(&["get", "node", &name, "--output=jsonpath={.status.addresses[*].address}"])?;
+        ensure!(address.contains("10.77.0.2"), "{address}");
+        let taint = self.kubectl(&["get", "node", &name, "--output=jsonpath={.spec.taints[*].key}"])?;
+        ensure!(taint.contains("node-role.kubernetes.io/control-plane"), "{taint}");
+        // It is put on a moment later.
+        let label = "--for=jsonpath={.metadata.labels.node-role\\.kubernetes\\.io/control-plane}";
+        self.kubectl(&["wait", "node", &name, label, "--timeout=60s"]).map(drop)
+    }
+
+    /// Has a pod look a name up.
+    fn resolves(&self, name: &str, address: &str) -> Result<()> {
+        let pod =
+            self.kubectl(&["get", "pods", "--selector=app=web", "--output=jsonpath={.items[0].metadata.name}"])?;
+        let ask = format!("for i in $(seq 20); do nslookup {name} && exit; sleep 1; done; cat /etc/resolv.conf");
+        let told = self.kubectl(&["exec", &pod, "--", "sh", "-c", &ask])?;
+        ensure!(told.contains(address), "{told}");
         Ok(())
     }
 

@@ -42,8 +42,11 @@ pub fn identities(settings: &Settings) -> Vec<Identity> {
         client("controller-manager", Signer::Cluster, "system:kube-controller-manager", None),
         client("scheduler", Signer::Cluster, "system:kube-scheduler", None),
         client("master", Signer::Cluster, "keelson:master", Some("system:masters")),
+        client("coredns", Signer::Cluster, "keelson:coredns", None),
+        // What the master itself joins its cluster by, as a node.
+        client("node-bootstrap", Signer::Cluster, "keelson:master-node", Some("system:bootstrappers")),
     ]
 }
 
 /// Those that are written as a kubeconfig too.
-pub const KUBECONFIGS: [&str; 4] = ["admin", "controller-manager", "scheduler", "master"];
+pub const KUBECONFIGS: [&str; 6] = ["admin", "controller-manager", "scheduler", "master", "coredns", "node-bootstrap"];

@@ -23,25 +23,44 @@ pub async fn apply(join: &Join, args: &Apply, bus: Option<&str>, dry: bool) -> a
     let token = token(join, &args.instance)?;
     let token_file = token.as_ref().map(|_| args.run.join("bootstrap-token"));
     let name = join.name.as_deref().map(|rule| name(rule, &args.instance)).transpose()?;
-    let text = text(join, name, token_file.as_deref());
-    let told = format!("a node of {}", join.server);
     let there = files::read(&args.node)?;
-    let (node, same) = (&args.node, there.as_deref() == Some(text.as_str()));
-    if there.as_ref().is_some_and(|there| !there.starts_with(OURS)) {
-        bail!("{} was written by somebody else: `keelctl leave`, or remove `join` from the user-data", node.display());
+    if there.as_deref().is_some_and(|there| !is_ours(there)) {
+        let node = args.node.display();
+        bail!("{node} was written by somebody else: `keelctl leave`, or remove `join` from the user-data");
     }
-    if dry {
-        return Ok(if same { Outcome::Unchanged(told) } else { Outcome::Applied(told) });
-    }
-    if let (Some(path), Some(token)) = (&token_file, &token) {
+    if let (false, Some(path), Some(token)) = (dry, &token_file, &token) {
         files::write(path, token, 0o600)?;
     }
-    if same {
+    let (text, told) = (text(join, name, token_file.as_deref()), format!("a node of {}", join.server));
+    bring(&args.node, there.as_deref(), &text, told, bus, dry).await
+}
+
+/// Whether a configuration is ours to change.
+pub fn is_ours(there: &str) -> bool {
+    there.starts_with(OURS)
+}
+
+/// The text of a configuration that is ours to change.
+pub fn ours(config: &Config) -> String {
+    config.text(OURS, None)
+}
+
+/// Has the configuration be `text`, where it is `there` now.
+pub async fn bring(
+    node: &Path,
+    there: Option<&str>,
+    text: &str,
+    told: String,
+    bus: Option<&str>,
+    dry: bool,
+) -> anyhow::Result<Outcome> {
+    if there == Some(text) {
         return Ok(Outcome::Unchanged(told));
     }
-    files::write(node, &text, 0o600)?;
-    let systemd = Systemd::connect(bus).await?;
-    systemd.start_again(UNIT).await?;
+    if !dry {
+        files::write(node, text, 0o600)?;
+        Systemd::connect(bus).await?.start_again(UNIT).await?;
+    }
     Ok(Outcome::Applied(told))
 }
 
@@ -93,7 +112,7 @@ fn text(join: &Join, name: Option<String>, token_file: Option<&Path>) -> String 
         taints: join.taints.clone(),
         ..Config::default()
     };
-    config.text(OURS, None)
+    ours(&config)
 }
 
 #[cfg(test)]

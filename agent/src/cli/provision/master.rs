@@ -15,7 +15,7 @@ use crate::cli::systemd::Systemd;
 /// What everything of a master is started with.
 const UNIT: &str = "keelson-master.target";
 /// Where its package is installed, this is.
-const PROGRAM: &str = "/usr/libexec/keelson/keeld-master";
+pub const PROGRAM: &str = "/usr/libexec/keelson/keeld-master";
 
 /// Writes the master's configuration where it is another, and starts its units then.
 pub async fn apply(master: &Master, args: &Apply, bus: Option<&str>, dry: bool) -> anyhow::Result<Outcome> {
@@ -64,6 +64,8 @@ fn text(master: &Master) -> anyhow::Result<String> {
         names: master.names.clone(),
         pod_network: master.pod_network.clone(),
         service_network: master.service_network.clone(),
+        dns: master.dns,
+        dns_clients: master.dns_clients.clone(),
     };
     Ok(format!(
         "# Written at each boot by `keelctl provision`; change the host's user-data.\n{}",

@@ -13,6 +13,7 @@ mod instance;
 mod join;
 mod kernel;
 mod master;
+mod own_node;
 mod registries;
 mod report;
 mod sources;
@@ -148,8 +149,12 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     if let Some(wanted) = &config.master {
         report.add("master", master::apply(wanted, args, bus, dry).await);
     }
-    if let Some(join) = &config.join {
-        report.add("join", join::apply(join, args, bus, dry).await);
+    match (&config.join, &config.master) {
+        (Some(join), _) => report.add("join", join::apply(join, args, bus, dry).await),
+        (None, Some(master)) if own_node::wanted(master) => {
+            report.add("node", own_node::apply(master, args, bus, dry).await);
+        }
+        _ => {}
     }
     match update::policy(config, &args.run, bus, dry).await {
         Ok(None) => {}

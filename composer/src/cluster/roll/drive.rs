@@ -131,11 +131,12 @@ impl Roll<'_> {
 
     fn look(&self, machine: &Machine, deeds: &mut Deeds) -> Result<Seen> {
         let observed = observe(self.remote, machine, ANSWER, self.stop)?;
-        let cluster = match (machine.role, self.api.nodes()) {
-            (Role::Master, nodes) => InCluster::Master(nodes.is_ok()),
-            (Role::Node, nodes) => {
-                InCluster::Node(nodes.unwrap_or_default().into_iter().find(|node| node.name == machine.name))
-            }
+        let nodes = self.api.nodes();
+        let answers = nodes.is_ok();
+        let node = nodes.unwrap_or_default().into_iter().find(|node| node.name == machine.name);
+        let cluster = match machine.role {
+            Role::Master => InCluster::Master { answers, node },
+            Role::Node => InCluster::Node(node),
         };
         self.heard(machine, deeds)?;
         Ok(Seen { machine: observed, cluster, apply: deeds.apply.clone() })

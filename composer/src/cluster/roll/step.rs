@@ -28,8 +28,13 @@ pub struct Seen {
 /// What the cluster says of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InCluster {
-    /// It is the master; whether its API server answers.
-    Master(bool),
+    /// It is the master.
+    Master {
+        /// Whether its API server answers.
+        answers: bool,
+        /// It as a node, which it need not be.
+        node: Option<Node>,
+    },
     /// It is a node, which the API may not have, or not be able to tell.
     Node(Option<Node>),
 }
@@ -37,7 +42,7 @@ pub enum InCluster {
 impl InCluster {
     fn role(&self) -> Role {
         match self {
-            Self::Master(_) => Role::Master,
+            Self::Master { .. } => Role::Master,
             Self::Node(_) => Role::Node,
         }
     }
@@ -89,7 +94,9 @@ impl Phase {
             Self::Draining => "draining",
             Self::Rebooting => "rebooting",
             Self::Unwell => "new version; waiting until it is well",
-            Self::NotReady if role == Role::Master => "new version; waiting for its API server",
+            Self::NotReady if role == Role::Master => {
+                "new version; waiting until its API server answers and has it as Ready"
+            }
             Self::NotReady => "new version; waiting until it is Ready",
             Self::Cordoned => "new version; waiting until it is uncordoned",
         }
@@ -172,19 +179,23 @@ fn settled(machine: &Observed, seen: &Seen, late: bool) -> Step {
     if let Health::Bad(why) = &machine.health {
         return wait(Phase::Unwell, Some(why.clone()));
     }
-    match &seen.cluster {
-        InCluster::Master(true) => Step::Done,
-        InCluster::Master(false) => wait(Phase::NotReady, Some("its API server does not answer".to_owned())),
-        InCluster::Node(None) => wait(Phase::NotReady, Some("the API does not have it".to_owned())),
-        // What the API says may be of the boot before.
-        InCluster::Node(Some(node)) if node.boot.as_ref().is_some_and(|boot| *boot != machine.boot) => {
-            wait(Phase::NotReady, Some("the API has not heard of its new boot".to_owned()))
+    let node = match &seen.cluster {
+        InCluster::Master { answers: false, .. } => {
+            return wait(Phase::NotReady, Some("its API server does not answer".to_owned()));
         }
-        InCluster::Node(Some(node)) if !node.ready => wait(Phase::NotReady, node.reason.clone()),
-        InCluster::Node(Some(node)) if node.cordoned => {
-            wait(Phase::Cordoned, Some(format!("`kubectl uncordon {}` lets pods in again", node.name)))
-        }
-        InCluster::Node(Some(_)) => Step::Done,
+        InCluster::Master { node: None, .. } => return Step::Done,
+        InCluster::Node(None) => return wait(Phase::NotReady, Some("the API does not have it".to_owned())),
+        InCluster::Master { node: Some(node), .. } | InCluster::Node(Some(node)) => node,
+    };
+    // What the API says may be of the boot before.
+    if node.boot.as_ref().is_some_and(|boot| *boot != machine.boot) {
+        wait(Phase::NotReady, Some("the API has not heard of its new boot".to_owned()))
+    } else if !node.ready {
+        wait(Phase::NotReady, node.reason.clone())
+    } else if node.cordoned {
+        wait(Phase::Cordoned, Some(format!("`kubectl uncordon {}` lets pods in again", node.name)))
+    } else {
+        Step::Done
     }
 }
 
@@ -277,12 +288,20 @@ mod tests {
     }
 
     #[test]
-    fn the_master_is_judged_by_its_api() {
+    fn the_master_is_judged_by_its_api_and_as_the_node_it_may_be() {
         let mut master = seen(Some(machine("b2", NEW, None)), given());
-        master.cluster = InCluster::Master(false);
-        assert_eq!(next(NEW, &master, false), Step::Wait(Phase::NotReady));
-        master.cluster = InCluster::Master(true);
-        assert_eq!(next(NEW, &master, false), Step::Done);
+        let mut step = |answers, node| {
+            master.cluster = InCluster::Master { answers, node };
+            next(NEW, &master, false)
+        };
+        assert_eq!(step(false, None), Step::Wait(Phase::NotReady));
+        // It was told to be none.
+        assert_eq!(step(true, None), Step::Done);
+        let node = Node { name: "m".into(), ready: true, reason: None, cordoned: false, boot: Some("b1".into()) };
+        assert_eq!(step(true, Some(node.clone())), Step::Wait(Phase::NotReady));
+        let node = Node { boot: Some("b2".into()), cordoned: true, ..node };
+        assert_eq!(step(true, Some(node.clone())), Step::Wait(Phase::Cordoned));
+        assert_eq!(step(true, Some(Node { cordoned: false, ..node })), Step::Done);
     }
 
     #[test]
