@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use glib::{Variant, VariantDict};
 use keelson_common::commit::{REMOTE, STATEROOT};
+use keelson_common::grubenv::Environment;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use crate::source::Source;
@@ -44,6 +45,7 @@ fn prepare_boot(root: &Path) -> io::Result<()> {
     fs::create_dir(boot.join("grub"))?;
     fs::write(boot.join("loader.0/syslinux.cfg"), grub::SYSLINUX_SEED)?;
     fs::write(boot.join("grub/grub.cfg"), grub::CONFIG)?;
+    fs::write(boot.join("grub/grubenv"), Environment::default().block().map_err(io::Error::other)?)?;
     symlink("loader.0", boot.join("loader"))?;
     symlink("../loader/syslinux.cfg", boot.join("syslinux/syslinux.cfg"))
 }

@@ -113,17 +113,27 @@ impl Host {
     /// Composes a version after the second into such a repository, that is unhealthy on purpose: a check says
     /// [`UNWELL`].
     pub fn unhealthy(&self, keelson: &Keelson, folder: &Path) -> Result<Composed> {
-        let (check, manifest) = (folder.join("check"), folder.join("unhealthy.toml"));
+        let check = folder.join("check");
         fs::write(&check, format!("#!/bin/sh\necho '{UNWELL}'\nexit 1\n"))?;
-        let text = format!(
-            "include = [\"{}\"]\nlocal = [\"{}\"]\n\n[[file]]\nsource = \"{}\"\ntarget = \"/usr/lib/keelson/health.d/unwell\"\nmode = \"0755\"\n",
-            self.v2.manifest.display(),
-            self.v2.manifest.with_file_name("local").display(),
+        let file = format!(
+            "\n[[file]]\nsource = \"{}\"\ntarget = \"/usr/lib/keelson/health.d/unwell\"\nmode = \"0755\"\n",
             check.display()
         );
-        fs::write(&manifest, text)?;
+        self.third(keelson, &folder.join("unhealthy.toml"), &file)
+    }
+
+    /// Composes one that does not come up: its kernel panics as its first program ends.
+    pub fn dead(&self, keelson: &Keelson, folder: &Path) -> Result<Composed> {
+        self.third(keelson, &folder.join("dead.toml"), "kargs = [\"init=/usr/bin/false\"]\n")
+    }
+
+    /// Composes the second version and `more` of a manifest.
+    fn third(&self, keelson: &Keelson, manifest: &Path, more: &str) -> Result<Composed> {
+        let (second, local) = (self.v2.manifest.display(), self.v2.manifest.with_file_name("local"));
+        let text = format!("include = [\"{second}\"]\nlocal = [\"{}\"]\n{more}", local.display());
+        fs::write(manifest, text)?;
         fs::copy(self.v2.manifest.with_extension("lock"), manifest.with_extension("lock"))?;
-        keelson.compose_locked(&manifest)
+        keelson.compose_locked(manifest)
     }
 
     /// A folder for repositories made of this host's.

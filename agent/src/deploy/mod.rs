@@ -1,6 +1,6 @@
 //! The deployments of this host. [`observe`] turns what libostree holds into plain types, the
 //! pure modules [`decide`], [`kargs`] and [`order`] say what should happen, and the thin ones
-//! ([`pull`], [`stage`], [`space`], [`remote`]) and one module a verb ([`verb`]) make it happen.
+//! ([`pull`], [`stage`], [`tries`], [`space`], [`remote`]) and one module a verb ([`verb`]) make it happen.
 //!
 //! Everything that touches libostree goes through one [`host::Host`], which one thread owns.
 
@@ -18,6 +18,7 @@ pub mod remote;
 pub mod signature;
 pub mod space;
 pub mod stage;
+pub mod tries;
 pub mod verb;
 
 pub use context::Context;

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::error::DeployError;
 use super::host::Host;
 use super::space;
+use super::tries::Tries;
 
 /// What to write.
 #[derive(Debug)]
@@ -32,10 +33,20 @@ pub fn stage(host: &Host, plan: &Plan<'_>, context: &Context) -> Result<(), Depl
     let kargs: Vec<&str> = plan.kargs.iter().map(String::as_str).collect();
     let cannot = DeployError::ostree(format!("cannot deploy commit {}", plan.checksum));
     if host.booted().is_some() {
-        return sysroot
-            .stage_tree(Some(&stateroot), plan.checksum, Some(&origin), merge.as_ref(), &kargs, context.cancellable())
-            .map(drop)
-            .map_err(cannot);
+        let staged = sysroot.stage_tree(
+            Some(&stateroot),
+            plan.checksum,
+            Some(&origin),
+            merge.as_ref(),
+            &kargs,
+            context.cancellable(),
+        );
+        staged.map(drop).map_err(cannot)?;
+        // What does not come up is not booted for ever, then; a host is upgraded all the same where that fails.
+        if let Err(error) = Tries::below(host.root()).count() {
+            tracing::warn!("the boot loader will not count the boots of the new version: {error}");
+        }
+        return Ok(());
     }
     let written = sysroot
         .deploy_tree(Some(&stateroot), plan.checksum, Some(&origin), merge.as_ref(), &kargs, context.cancellable())
@@ -54,6 +65,15 @@ pub fn write_order(host: &Host, order: &[usize], context: &Context) -> Result<()
     host.sysroot()
         .write_deployments_with_options(&kept, &options, context.cancellable())
         .map_err(DeployError::ostree("cannot write the boot entries"))
+}
+
+/// Has the boot loader count no boots: nothing that is new boots next.
+pub fn nothing_new(host: &Host) {
+    if host.booted().is_some()
+        && let Err(error) = Tries::below(host.root()).end()
+    {
+        tracing::warn!("the boot loader goes on to count boots: {error}");
+    }
 }
 
 /// The deployment whose kernel arguments the next one carries on: what the next boot would start,

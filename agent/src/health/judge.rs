@@ -63,6 +63,28 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     }
 }
 
+/// What becomes of the boot loader's counting.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Counted {
+    /// It goes on, or there is none.
+    GoesOn,
+    /// It ends: what boots first has come up.
+    Ends,
+    /// What boots first has not come up, so that the boot loader went on to this one.
+    GaveUp(Box<Deployment>),
+}
+
+/// Judges what the boot loader has `left` to count, once a boot is judged.
+pub fn counted(left: Option<u32>, status: &HostStatus, healthy: bool) -> Counted {
+    let ahead = status.deployments.iter().find(|other| matches!(other.role, Role::Staged | Role::Pending));
+    match (left, ahead) {
+        (Some(0), Some(ahead)) if ahead.role == Role::Pending => Counted::GaveUp(Box::new(ahead.clone())),
+        (Some(_), None) if healthy => Counted::Ends,
+        // What is staged is counted from the next boot on; a person may have chosen this one in the menu.
+        _ => Counted::GoesOn,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +146,24 @@ mod tests {
         assert!(matches!(judged(vec![deployment(Role::Booted, "new")], &record(&["old"], &[])), Verdict::Report(_)));
         let same = vec![deployment(Role::Booted, "new"), deployment(Role::Rollback, "new")];
         assert!(matches!(judged(same, &record(&[], &[])), Verdict::Report(_)), "other kernel arguments");
+    }
+
+    #[test]
+    fn the_boot_loaders_counting_ends_when_all_is_well_or_it_has_given_up() {
+        let host = |roles: &[Role]| {
+            let names = ["a", "b", "c"];
+            let all = roles.iter().zip(names).map(|(&role, name)| deployment(role, name)).collect();
+            HostStatus::new("s".into(), all)
+        };
+        let as_it_is = host(&[Role::Booted, Role::Rollback]);
+        assert_eq!(counted(Some(2), &as_it_is, true), Counted::Ends);
+        assert_eq!(counted(Some(2), &as_it_is, false), Counted::GoesOn);
+        assert_eq!(counted(None, &as_it_is, true), Counted::GoesOn);
+        let behind = host(&[Role::Pending, Role::Booted]);
+        let Counted::GaveUp(gave_up) = counted(Some(0), &behind, false) else { panic!("it is not told") };
+        assert_eq!(gave_up.checksum, "a");
+        assert_eq!(counted(Some(1), &behind, true), Counted::GoesOn, "chosen in the menu");
+        assert_eq!(counted(Some(3), &host(&[Role::Staged, Role::Booted]), true), Counted::GoesOn);
     }
 
     #[test]

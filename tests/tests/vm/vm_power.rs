@@ -1,5 +1,6 @@
 //! The default host, on BIOS, loses power in the middle of a pull, of staging, and of finalizing what was
-//! staged; each time it boots, and in the end it is upgraded.
+//! staged; each time it boots, and in the end it is upgraded. Then it is given a version whose kernel panics, and is
+//! back by itself.
 
 use std::time::Duration;
 
@@ -28,6 +29,35 @@ fn survives_power_cuts() -> Result<()> {
     guest.sh(EXTRA_PROGRAM)?;
     // Every object of both deployments is whole.
     guest.sh("ostree fsck --quiet")?;
+    a_version_that_does_not_come_up(&mut guest, host)
+}
+
+/// The boot loader tries it three times, and then boots the version before, which says so and stays.
+fn a_version_that_does_not_come_up(guest: &mut Guest, host: &Host) -> Result<()> {
+    let counted = "grep -a keelson_tries /boot/grub/grubenv";
+    guest.sh(&format!("! {counted}"))?;
+    let folder = tempfile::tempdir_in(host.variant(""))?;
+    let keelson = host.copy(folder.path())?;
+    let dead = host.dead(&keelson, folder.path())?;
+    let serve = keelson.serve()?;
+    guest.update_from(serve.port()?)?;
+    guest.sh("keelctl upgrade --yes")?;
+    ensure!(guest.sh(counted)? == "keelson_tries=3");
+    let console = guest.vm.console().position();
+    guest.reboot()?;
+    let shown = guest.vm.console().since(console);
+    ensure!(shown.matches("Attempted to kill init").count() == 3, "not three times:\n{shown}");
+    ensure!(guest.commits()?[0].as_ref() == Some(&host.v2.composed.checksum), "{}", guest.status()?);
+    guest.sh("systemctl start keelson-health.service")?;
+    let told = guest.sh("keelctl health; keelctl history; cat /run/issue.d/50-keelson.issue")?;
+    ensure!(told.contains("it did not come up in 3 boots"), "{told}");
+    let status = guest.status()?;
+    ensure!(status["deployments"][0]["role"] == "booted", "the dead version would boot next: {status}");
+    ensure!(status.to_string().contains(&dead.checksum), "{status}");
+    guest.sh(&format!("! {counted}"))?;
+    ensure!(guest.sh("cat /var/lib/mine")? == "data", "data in /var is lost");
+    guest.reboot()?;
+    ensure!(guest.commits()?[0].as_ref() == Some(&host.v2.composed.checksum), "{}", guest.status()?);
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use gio::Cancellable;
 use keelson_common::command::CommandExt;
+use keelson_common::grubenv::TRIES;
+use nix::mount::{MsFlags, mount};
 
 use super::super::follow::follow;
 use super::super::session::Session;
@@ -17,8 +19,9 @@ use super::Paths;
 use super::checks::{in_time, look};
 use crate::api::client::connect;
 use crate::daemon::{boot, privileges, reboot};
+use crate::deploy::tries::Tries;
 use crate::deploy::{Context, Host, HostOptions, observe, verb};
-use crate::health::judge::{Facts, Verdict, judge as decide};
+use crate::health::judge::{Counted, Facts, Verdict, counted, judge as decide};
 use crate::health::record::{GivenUp, Known, Record};
 use crate::health::report::Report;
 use crate::history::{Entry, Event, Log};
@@ -47,9 +50,14 @@ pub async fn judge(paths: &Paths, bus: Option<&str>) -> anyhow::Result<ExitCode>
             eprintln!("not yet: {}", problems.join("; "));
             told = problems;
         }
-        let record = Record::read(&paths.state)?;
+        let mut record = Record::read(&paths.state)?;
         let (waited, limit) = (start.elapsed(), settings.health_timeout);
         let status = status(bus, report.healthy || waited >= limit).await;
+        if let Some(status) = &status
+            && let Err(error) = settle(paths, &mut record, status, report.healthy, bus).await
+        {
+            eprintln!("the boot loader's counting of boots is left as it is: {error:#}");
+        }
         let facts = Facts { healthy: report.healthy, status: status.as_ref(), record: &record, waited, limit };
         match decide(&facts) {
             Verdict::Wait => tokio::time::sleep(LOOKS[usize::from(waited > UP)]).await,
@@ -71,6 +79,73 @@ async fn status(bus: Option<&str>, needed: bool) -> Option<HostStatus> {
         observe::observe(&mut host).ok()
     };
     asked.ok().or_else(own)
+}
+
+/// Ends the boot loader's counting, now that this boot is judged. A version that it gave up, as that did not come
+/// up, is remembered like any other, and this one boots first again.
+async fn settle(
+    paths: &Paths,
+    record: &mut Record,
+    status: &HostStatus,
+    healthy: bool,
+    bus: Option<&str>,
+) -> anyhow::Result<()> {
+    let tries = Tries::below(Path::new("/"));
+    match (counted(tries.left()?, status, healthy), &status.booted) {
+        (Counted::GaveUp(other), Some(booted)) => {
+            go_back(booted, bus).await?;
+            let why = vec![format!("it did not come up in {TRIES} boots")];
+            // Its kernel arguments are to blame where it is the same version.
+            if other.checksum != booted.checksum {
+                give_up_on(paths, record, given_up(&other, why, booted), "The host went back to", booted)?;
+            }
+            Ok(())
+        }
+        (Counted::Ends, _) => {
+            privileges::own_mounts()?;
+            let writable = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+            mount(None::<&str>, "/boot", None::<&str>, writable, None::<&str>).context("cannot write to /boot")?;
+            Ok(tries.end()?)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn given_up(version: &Deployment, why: Vec<String>, back: &Deployment) -> GivenUp {
+    GivenUp {
+        checksum: version.checksum.clone(),
+        version: version.version.clone(),
+        refspec: version.refspec.clone(),
+        time: time::rfc3339(time::now()),
+        why,
+        back_to: back.checksum.clone(),
+    }
+}
+
+/// Remembers it, here and in the history, and says so.
+fn give_up_on(
+    paths: &Paths,
+    record: &mut Record,
+    given_up: GivenUp,
+    goes: &str,
+    back: &Deployment,
+) -> anyhow::Result<()> {
+    record.note_given_up(given_up.clone());
+    record.write(&paths.state)?;
+    let sentence = format!("{} {goes} {}.", given_up.sentence(), back.label());
+    let entry = Entry {
+        time: given_up.time,
+        event: Event::GivenUp,
+        version: given_up.version,
+        checksum: Some(given_up.checksum),
+        uid: Some(0),
+        boot_id: boot::id(),
+        message: Some(sentence.clone()),
+    };
+    if let Err(error) = Log::new(&paths.state).append(&entry) {
+        eprintln!("cannot write the history: {error}");
+    }
+    print::line(&sentence)
 }
 
 fn healthy(paths: &Paths, mut record: Record, status: Option<&HostStatus>) -> anyhow::Result<ExitCode> {
@@ -113,15 +188,16 @@ async fn give_up(
     bus: Option<&str>,
 ) -> anyhow::Result<ExitCode> {
     let booted = status.and_then(|status| status.booted.as_ref()).context("nothing is booted")?;
-    let given_up = GivenUp {
-        checksum: booted.checksum.clone(),
-        version: booted.version.clone(),
-        refspec: booted.refspec.clone(),
-        time: time::rfc3339(time::now()),
-        why: report.problems(),
-        back_to: back.checksum.clone(),
-    };
     // First of all, so that whatever cuts this short finds a host that goes back.
+    go_back(back, bus).await?;
+    let mut record = Record::read(&paths.state)?;
+    give_up_on(paths, &mut record, given_up(booted, report.problems(), back), "The host goes back to", back)?;
+    restart(bus).await?;
+    Ok(ExitCode::FAILURE)
+}
+
+/// Makes `back` the next to boot.
+async fn go_back(back: &Deployment, bus: Option<&str>) -> anyhow::Result<()> {
     if let Err(error) = by_keeld(back, bus).await {
         eprintln!("keeld does not go back to {}, so that it is done without: {error:#}", back.label());
         // It may hold libostree's lock.
@@ -129,25 +205,7 @@ async fn give_up(
         stopped.unwrap_or_else(|error| eprintln!("{error}"));
         by_hand(back)?;
     }
-    let mut record = Record::read(&paths.state)?;
-    record.note_given_up(given_up.clone());
-    record.write(&paths.state)?;
-    let sentence = format!("{} The host goes back to {}.", given_up.sentence(), back.label());
-    let entry = Entry {
-        time: given_up.time,
-        event: Event::GivenUp,
-        version: given_up.version,
-        checksum: Some(given_up.checksum),
-        uid: Some(0),
-        boot_id: boot::id(),
-        message: Some(sentence.clone()),
-    };
-    if let Err(error) = Log::new(&paths.state).append(&entry) {
-        eprintln!("cannot write the history: {error}");
-    }
-    print::line(&sentence)?;
-    restart(bus).await?;
-    Ok(ExitCode::FAILURE)
+    Ok(())
 }
 
 /// Asks keeld. What is staged is dropped by a first rollback, and gone back by a second.

@@ -21,6 +21,9 @@ pub fn perform(host: &mut Host, pending: bool, rollback: bool, context: &Context
     if dropped > 0 {
         stage::write_order(host, &keep, context)?;
     }
+    if pending {
+        stage::nothing_new(host);
+    }
     let left = observe::observe(host)?;
     forget_fetched(host, &left)?;
     host.sysroot()

@@ -12,6 +12,7 @@ pub fn perform(host: &mut Host, context: &Context) -> Result<Outcome, DeployErro
     let (order, target) = order::rollback(&status.deployments)?;
     context.begin(Phase::Staging);
     stage::write_order(host, &order, context)?;
+    stage::nothing_new(host);
     let target = &status.deployments[target];
     let message = match target.role {
         Role::Booted => format!("{} stays: what was to boot next no longer does.", target.label()),
