@@ -32,6 +32,8 @@ pub struct Vm {
     console: Console,
     /// Where the console was when the power came on.
     start: usize,
+    /// Whether boots that fail are waited out.
+    patient: bool,
     // Last, so that it is removed after QEMU has ended.
     _scratch: Scratch,
 }
@@ -46,7 +48,7 @@ impl Vm {
         machine.credentials.extend(guest::credentials());
         let layout = Layout { dir: scratch.path().to_owned(), ovmf_code: Default::default() };
         let console = Console::default();
-        Ok(Self { running: None, machine, accel, layout, console, start: 0, _scratch: scratch })
+        Ok(Self { running: None, machine, accel, layout, console, start: 0, patient: false, _scratch: scratch })
     }
 
     /// Makes the machine and switches it on; does not wait for the guest.
@@ -119,7 +121,9 @@ impl Vm {
 
     /// Fails when the guest can no longer become ready.
     fn look(&mut self, doing: &str) -> Result<(), Error> {
-        if let Some(line) = failure::find(&self.console.since(self.start)) {
+        if !self.patient
+            && let Some(line) = failure::find(&self.console.since(self.start))
+        {
             // The lines after it say why.
             std::thread::sleep(LOOK);
             return Err(Error::Failed { doing: doing.into(), line: line.into(), console: self.console.tail() });
@@ -196,6 +200,15 @@ impl Vm {
             Ok(_) | Err(Error::Off { .. } | Error::Restarted { .. }) => Ok(()),
             Err(error) => Err(error),
         })
+    }
+
+    /// As [`Vm::reboot`], of a guest whose next boots fail and that comes up in the end by itself.
+    pub fn reboot_past_failures(&mut self, limit: Duration) -> Result<(), Error> {
+        self.patient = true;
+        let done = self.reboot(limit);
+        self.patient = false;
+        self.start = self.console.position();
+        done
     }
 
     /// Presses the reset button and waits until the guest takes commands again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use keelson_qemu::machine::Firmware;
-use keelson_tests::guest::Guest;
+use keelson_tests::guest::{BOOT, Guest};
 use keelson_tests::host::{self, EXTRA_PROGRAM, Host};
 use keelson_tests::http::{Server, Stall};
 use keelson_tests::repo;
@@ -44,7 +44,8 @@ fn a_version_that_does_not_come_up(guest: &mut Guest, host: &Host) -> Result<()>
     guest.sh("keelctl upgrade --yes")?;
     ensure!(guest.sh(counted)? == "keelson_tries=3");
     let console = guest.vm.console().position();
-    guest.reboot()?;
+    guest.vm.reboot_past_failures(2 * BOOT)?;
+    guest.healthy()?;
     let shown = guest.vm.console().since(console);
     ensure!(shown.matches("Attempted to kill init").count() == 3, "not three times:\n{shown}");
     ensure!(guest.commits()?[0].as_ref() == Some(&host.v2.composed.checksum), "{}", guest.status()?);
