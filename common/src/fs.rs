@@ -1,5 +1,5 @@
 //! Owns writing files so that a reader, or a power cut, finds the old content or the new and
-//! nothing between.
+//! nothing between, and removing those that may be gone already.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -19,6 +19,14 @@ pub fn atomic_write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     File::open(dir)?.sync_all()
+}
+
+/// Removes a file; one that is not there is well.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use crate::{ImageError, boot};
 /// the default entry with no menu. In tenths of a second.
 pub const SYSLINUX_SEED: &str = "TIMEOUT 20\n";
 
-/// `/boot/grub/grub.cfg`.
+/// `/boot/grub/grub.cfg`. Besides finding the entries it counts, in GRUB's environment block, the boots of a version
+/// that was not healthy yet, as the agent asks for, and boots the second entry once there are none left.
 pub const CONFIG: &str = include_str!("grub.cfg");
 
 /// Modules both platforms need: to find the files, read libostree's entries, and talk to both consoles.
@@ -92,4 +93,27 @@ fn mkimage(
         .args(own)
         .run()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keelson_common::grubenv::TRIES;
+
+    #[test]
+    fn grub_takes_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("grub.cfg");
+        fs::write(&file, CONFIG).unwrap();
+        Command::new("grub-script-check").arg(&file).run().expect("apt install grub-common");
+    }
+
+    #[test]
+    fn it_counts_down_from_where_the_agent_begins() {
+        for left in 1..=TRIES {
+            let step = format!("[ \"$keelson_tries\" = {left} ]; then\n    set keelson_tries={}\n", left - 1);
+            assert!(CONFIG.contains(&step), "nothing is counted from {left}");
+        }
+        assert!(!CONFIG.contains(&format!("= {} ]", TRIES + 1)));
+    }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use keelson_common::fs::atomic_write;
+use keelson_common::fs::{atomic_write, remove_if_there};
 use keelson_common::kubeconfig::{Credentials, kubeconfig};
 use keelson_common::master::Brought;
 use keelson_common::pki::{self, Pair};
@@ -136,12 +136,7 @@ fn pair(pki: &Path, name: &str) -> Result<Option<Pair>> {
 /// The certificate comes last: without it the key is not taken for one that is in use.
 fn write_pair(pki: &Path, name: &str, pair: &Pair) -> Result<()> {
     let old = pki.join(format!("{name}.crt"));
-    match fs::remove_file(&old) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", old.display()));
-        }
-        _ => {}
-    }
+    remove_if_there(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     write(&pki.join(format!("{name}.key")), &pair.key, 0o600)?;
     write(&old, &pair.certificate, 0o600)
 }

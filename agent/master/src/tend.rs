@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::dns::objects::{Deed, MANAGER};
+use crate::dns::objects::{Action, MANAGER};
 use crate::dns::{self, apply};
 use crate::options::Options;
 use crate::settings::Settings;
@@ -36,22 +36,22 @@ pub async fn serve(client: &kube::Client, options: &Options, settings: &Settings
     }
 }
 
-async fn look(client: &kube::Client, options: &Options, settings: &Settings, last: &mut Option<Deed>) -> Result<()> {
+async fn look(client: &kube::Client, options: &Options, settings: &Settings, last: &mut Option<Action>) -> Result<()> {
     // Each is worth doing without the other.
     let dns = look_after_dns(client, settings, last).await;
     let nodes = look_after_nodes(client, options, settings).await;
     dns.and(nodes)
 }
 
-async fn look_after_dns(client: &kube::Client, settings: &Settings, last: &mut Option<Deed>) -> Result<()> {
-    let deed = apply::apply(client, settings, *last).await?;
-    if deed == Deed::GiveWay && settings.dns.is_some() && *last != Some(deed) {
+async fn look_after_dns(client: &kube::Client, settings: &Settings, last: &mut Option<Action>) -> Result<()> {
+    let action = apply::apply(client, settings, *last).await?;
+    if action == Action::GiveWay && settings.dns.is_some() && *last != Some(action) {
         tracing::warn!(
             "the Service kube-system/kube-dns is somebody else's and stays: the master's own DNS is not used; delete \
              that Service, or say `dns: false` in the master's user-data"
         );
     }
-    *last = Some(deed);
+    *last = Some(action);
     Ok(())
 }
 

@@ -45,6 +45,7 @@ pub mod server;
 pub mod spec;
 pub mod stats;
 pub mod supervision;
+mod systemd;
 pub mod tls;
 pub mod volumes;
 

@@ -18,7 +18,7 @@ use keelson_common::grubenv::{Environment, PATH, TRIES};
 pub struct Tries(PathBuf);
 
 impl Tries {
-    /// Below the physical root, `/sysroot` on a booted host.
+    /// Below the root of the sysroot, `/` on a booted host.
     pub fn below(root: &Path) -> Self {
         Self(root.join(PATH))
     }

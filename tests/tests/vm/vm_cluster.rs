@@ -1,6 +1,6 @@
 //! `keelson cluster`: a master and two nodes from one image and seeds alone, pods over both nodes behind a
-//! Service that has a name and that the master reaches, a roll to a new version under requests, and a roll to one that is unhealthy, which ends at the
-//! first node; it goes back by itself.
+//! Service that has a name and that the master reaches, a roll to a new version under requests, and a roll to
+//! one that is unhealthy, which ends at the first node; it goes back by itself.
 
 use std::fs;
 use std::path::PathBuf;

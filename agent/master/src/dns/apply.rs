@@ -6,20 +6,19 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 
-use super::objects::{self, Deed, MANAGER, NAMESPACE, SERVICE, SLICE};
+use super::objects::{self, Action, MANAGER, NAMESPACE, SERVICE, SLICE};
 use crate::settings::Settings;
 
-/// Has it so; gives whether an operator's own Service stands in the way of what is wanted. What was removed at
-/// the last time (`last`) is not looked for again.
-pub async fn apply(client: &kube::Client, settings: &Settings, last: Option<Deed>) -> Result<Deed> {
+/// Has it so, and gives what was done for it. What was removed at the last time (`last`) is not looked for again.
+pub async fn apply(client: &kube::Client, settings: &Settings, last: Option<Action>) -> Result<Action> {
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), NAMESPACE);
     let what = || format!("the Service {NAMESPACE}/{SERVICE}");
     let there = services.get_opt(SERVICE).await.with_context(|| format!("cannot look for {}", what()))?;
     let standing = objects::standing(there.as_ref());
-    let deed = objects::deed(settings.dns.is_some(), standing);
-    match (deed, &settings.dns) {
-        (Deed::Apply, Some(dns)) => {
+    let action = objects::action(settings.dns.is_some(), standing);
+    match (action, &settings.dns) {
+        (Action::Apply, Some(dns)) => {
             let params = PatchParams::apply(MANAGER).force();
             let service = Patch::Apply(objects::service(dns));
             services.patch(SERVICE, &params, &service).await.with_context(|| format!("cannot apply {}", what()))?;
@@ -27,9 +26,9 @@ pub async fn apply(client: &kube::Client, settings: &Settings, last: Option<Deed
             let applied = slices.patch(SLICE, &params, &slice).await;
             applied.with_context(|| format!("cannot apply the EndpointSlice {NAMESPACE}/{SLICE}"))?;
         }
-        _ if last == Some(deed) => {}
-        (deed, _) => {
-            if deed == Deed::Remove && there.is_some() {
+        _ if last == Some(action) => {}
+        (action, _) => {
+            if action == Action::Remove && there.is_some() {
                 gone(services.delete(SERVICE, &DeleteParams::default()).await.map(drop))
                     .with_context(|| format!("cannot remove {}", what()))?;
             }
@@ -37,7 +36,7 @@ pub async fn apply(client: &kube::Client, settings: &Settings, last: Option<Deed
                 .with_context(|| format!("cannot remove the EndpointSlice {NAMESPACE}/{SLICE}"))?;
         }
     }
-    Ok(deed)
+    Ok(action)
 }
 
 /// What is not there is gone.

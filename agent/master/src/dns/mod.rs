@@ -8,11 +8,11 @@ pub mod objects;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use keelson_common::fs::remove_if_there;
 
 use crate::options::Options;
 use crate::paths::Paths;
@@ -30,12 +30,7 @@ pub fn bring(options: &Options, settings: &Settings) -> Result<()> {
     let paths = Paths::new(&options.root);
     let path = paths.corefile();
     let Some(dns) = &settings.dns else {
-        return match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
-            }
-            _ => Ok(()),
-        };
+        return remove_if_there(&path).with_context(|| format!("cannot remove {}", path.display()));
     };
     let host = |file: &str| text(&options.host.join(file));
     let resolvers = Resolvers {

@@ -37,7 +37,7 @@ pub fn standing(service: Option<&Service>) -> Standing {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Action {
     /// Have both objects there.
     Apply,
     /// Remove what the master made.
@@ -47,11 +47,11 @@ pub enum Deed {
 }
 
 /// What is to be done where DNS is wanted, or not.
-pub fn deed(wanted: bool, standing: Standing) -> Deed {
+pub fn action(wanted: bool, standing: Standing) -> Action {
     match (wanted, standing) {
-        (true, Standing::Missing | Standing::Ours) => Deed::Apply,
-        (false, Standing::Missing | Standing::Ours) => Deed::Remove,
-        (_, Standing::Theirs) => Deed::GiveWay,
+        (true, Standing::Missing | Standing::Ours) => Action::Apply,
+        (false, Standing::Missing | Standing::Ours) => Action::Remove,
+        (_, Standing::Theirs) => Action::GiveWay,
     }
 }
 
@@ -137,8 +137,8 @@ mod tests {
         theirs.spec.as_mut().unwrap().selector = Some([("k8s-app".to_owned(), "kube-dns".to_owned())].into());
         assert_eq!(standing(Some(&theirs)), Standing::Theirs);
         assert_eq!(standing(Some(&Service::default())), Standing::Theirs);
-        assert_eq!(deed(true, Standing::Theirs), Deed::GiveWay);
-        assert_eq!(deed(false, Standing::Theirs), Deed::GiveWay);
-        assert_eq!((deed(true, Standing::Missing), deed(false, Standing::Ours)), (Deed::Apply, Deed::Remove));
+        assert_eq!(action(true, Standing::Theirs), Action::GiveWay);
+        assert_eq!(action(false, Standing::Theirs), Action::GiveWay);
+        assert_eq!((action(true, Standing::Missing), action(false, Standing::Ours)), (Action::Apply, Action::Remove));
     }
 }

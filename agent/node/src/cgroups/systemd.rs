@@ -2,33 +2,10 @@
 //! the service manager, which would undo what is written behind its back.
 
 use tokio::sync::Mutex;
-use zbus::{Connection, OwnedObjectPath, Variant};
+use zbus::Connection;
 
 use super::limits::{Limits, PERIOD};
-
-type Property = (&'static str, Variant<'static>);
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    /// Starts a unit that has no file.
-    fn start_transient_unit(
-        &self,
-        name: &str,
-        mode: &str,
-        properties: &[Property],
-        auxiliary: &[(&str, &[Property])],
-    ) -> zbus::Result<OwnedObjectPath>;
-
-    /// Changes a unit; until the next boot when `runtime`.
-    fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[Property]) -> zbus::Result<()>;
-
-    /// Stops a unit with all it is needed by.
-    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-}
+use crate::systemd::{ManagerProxy, Property};
 
 /// The way to the service manager; connects when first used, again when the connection was lost.
 #[derive(Debug, Default)]

@@ -4,7 +4,6 @@
 //! The time for it is logind's `InhibitDelayMaxSec`. It covers shutdowns that go through logind
 //! (`systemctl reboot`, the power button), not units started behind its back.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use crate::context::Context;
 use crate::cri::v1::ContainerState;
 use crate::events::Kind;
 use crate::pods::PodView;
+use crate::systemd::has_bus;
 
-const BUS: &str = "/run/dbus/system_bus_socket";
 const RECONNECT: Duration = Duration::from_secs(30);
 /// From this priority on a pod is critical: it ends after the others.
 pub const CRITICAL: i32 = 2_000_000_000;
@@ -45,7 +44,7 @@ trait Login {
 
 /// Watches for shutdowns for ever.
 pub async fn run(context: &Arc<Context>, control: &Control) {
-    if !Path::new(BUS).exists() {
+    if !has_bus() {
         tracing::info!("there is no D-Bus here: pods are not told of a shutdown of the host");
         return std::future::pending().await;
     }

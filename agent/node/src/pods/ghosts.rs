@@ -5,7 +5,6 @@
 //! start of containerd is the only remedy; containers run on under it.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::Duration;
 
 use containerd_client::services::v1::ListTasksRequest;
@@ -18,24 +17,15 @@ use tonic::Request;
 use super::relist::NAMESPACE;
 use crate::context::Context;
 use crate::events::Kind;
+use crate::systemd::{ManagerProxy, has_bus};
 
 const UNIT: &str = "containerd.service";
-const BUS: &str = "/run/dbus/system_bus_socket";
 /// How far apart two looks are that both have to find the same; the CRI needs a moment for an end.
 pub const APART: Duration = Duration::from_secs(5);
 /// Looks after containerd started: later it misses nothing.
 const LOOKS: u8 = 3;
 /// Between two restarts of containerd.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<zbus::OwnedObjectPath>;
-}
 
 /// Looks for ghosts after containerd has started.
 #[derive(Debug, Default)]
@@ -103,7 +93,7 @@ async fn tasks(context: &Context) -> Result<HashSet<String>, Box<dyn std::error:
 }
 
 async fn restart() -> anyhow::Result<()> {
-    anyhow::ensure!(Path::new(BUS).exists(), "there is no D-Bus here");
+    anyhow::ensure!(has_bus(), "there is no D-Bus here");
     let manager = ManagerProxy::new(&zbus::Connection::system().await?).await?;
     manager.restart_unit(UNIT, "replace").await?;
     Ok(())

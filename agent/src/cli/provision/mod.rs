@@ -138,11 +138,7 @@ async fn apply(args: &Apply, bus: Option<&str>, json: bool) -> anyhow::Result<()
 async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, report: &mut Report) {
     let (Wanted { config, containers, .. }, dry) = (wanted, args.dry_run);
     // Before those who pull from them.
-    match registries::apply(&config.registries, &args.registries, &args.run, dry) {
-        Ok(None) => {}
-        Ok(Some(outcome)) => report.add("registries", Ok(outcome)),
-        Err(error) => report.add("registries", Err(error)),
-    }
+    report.add_asked("registries", registries::apply(&config.registries, &args.registries, &args.run, dry));
     if !containers.is_empty() || args.run.join(containers::FOLDER).exists() {
         report.add("containers", containers::apply(containers, &args.run, dry));
     }
@@ -156,11 +152,7 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
         }
         _ => {}
     }
-    match update::policy(config, &args.run, bus, dry).await {
-        Ok(None) => {}
-        Ok(Some(outcome)) => report.add("update-policy", Ok(outcome)),
-        Err(error) => report.add("update-policy", Err(error)),
-    }
+    report.add_asked("update-policy", update::policy(config, &args.run, bus, dry).await);
     let kernel = kernel::Wanted { arguments: config.kernel_arguments.as_ref(), console: config.console.as_ref() };
     if config.update.is_none() && kernel.is_nothing() {
         return;

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use keelson_common::fs::remove_if_there;
 use keelson_common::provision::{EVERY, Registry};
 use keelson_containers::images::AuthFile;
 
@@ -80,12 +81,7 @@ fn write(folder: &Path, name: &str, registry: &Registry) -> anyhow::Result<()> {
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    remove_if_there(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
 /// The registries that an earlier boot was told of.

@@ -51,6 +51,13 @@ impl Report {
         self.parts.push(Part::new(part, outcome));
     }
 
+    /// Takes in what came of a part that may not have been asked for.
+    pub fn add_asked(&mut self, part: &str, done: anyhow::Result<Option<Outcome>>) {
+        if let Some(done) = done.transpose() {
+            self.add(part, done);
+        }
+    }
+
     /// Whether anything was refused.
     pub fn refused(&self) -> bool {
         self.parts.iter().any(|part| matches!(part.outcome, Outcome::Refused(_)))
