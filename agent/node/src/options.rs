@@ -43,6 +43,8 @@ pub enum Verb {
     Lock(LockArgs),
     /// Give that slot back
     Unlock(UnlockArgs),
+    /// Tell the other nodes that a version was given up here, so that they do not go over to it by themselves
+    GaveUp(GaveUpArgs),
     /// Remove what the node left on this machine, its credentials and configuration included
     Leave(LeaveArgs),
 }
@@ -95,6 +97,9 @@ pub struct LockArgs {
     /// How many there are
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub slots: u32,
+    /// The commit that it is for; refused where another node gave it up
+    #[arg(long, value_name = "CHECKSUM", value_parser = checksum)]
+    pub version: Option<String>,
     /// How to say what is done.
     #[command(flatten)]
     pub say: SayArgs,
@@ -103,6 +108,23 @@ pub struct LockArgs {
 /// Arguments of `unlock`.
 #[derive(Debug, Clone, Args)]
 pub struct UnlockArgs {
+    /// How to say what is done.
+    #[command(flatten)]
+    pub say: SayArgs,
+}
+
+/// Arguments of `gave-up`.
+#[derive(Debug, Clone, Args)]
+pub struct GaveUpArgs {
+    /// The commit
+    #[arg(value_name = "CHECKSUM", value_parser = checksum)]
+    pub checksum: String,
+    /// Its version
+    #[arg(long, value_name = "VERSION")]
+    pub version: String,
+    /// What was not well
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
     /// How to say what is done.
     #[command(flatten)]
     pub say: SayArgs,
@@ -125,6 +147,11 @@ pub struct SayArgs {
     /// One JSON document a line
     #[arg(long)]
     pub json: bool,
+}
+
+fn checksum(text: &str) -> Result<String, String> {
+    let plain = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if plain { Ok(text.to_lowercase()) } else { Err("this is no commit's checksum: 64 hexadecimal digits".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

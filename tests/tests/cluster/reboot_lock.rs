@@ -91,6 +91,41 @@ fn nodes_take_turns() -> Result<()> {
 }
 
 #[test]
+fn what_one_node_gave_up_no_other_goes_over_to() -> Result<()> {
+    let cluster = ControlPlane::start()?;
+    let (one, two) = (Machine::new(&cluster, "one")?, Machine::new(&cluster, "two")?);
+    let [bad, good] = ["b", "c"].map(|digit| digit.repeat(64));
+    one.ok(&["lock", "--version", &bad])?;
+    // Twice, as after an answer that was lost.
+    for _ in 0..2 {
+        one.ok(&["gave-up", &bad, "--version", "1.1", "--why", "broken.service failed"])?;
+    }
+    one.ok(&["unlock"])?;
+    let refused = ["one gave 1.1 up as unhealthy (broken.service failed)", "keelson-given-up", "keelctl updates apply"];
+    two.run(&["lock", "--version", &bad])?.expect(1)?.says(&refused)?;
+    assert_eq!(holder(&cluster, "keelson-reboot-0")?, "", "it keeps nobody from another version");
+    two.ok(&["lock", "--version", &good])?;
+    two.ok(&["unlock"])?;
+    // A person asks for no version in particular.
+    two.ok(&["lock"])?;
+    two.ok(&["unlock"])?;
+    // An operator lets all try it again.
+    let patch = format!("{{\"data\":{{\"{bad}\":null}}}}");
+    cluster.ok(&[
+        "--namespace=keelson",
+        "patch",
+        "configmap",
+        "keelson-given-up",
+        "--type=merge",
+        "--patch",
+        &patch,
+    ])?;
+    two.ok(&["lock", "--version", &bad])?;
+    two.run(&["lock", "--version", "1.1"])?.expect(2)?.says(&["64 hexadecimal digits"])?;
+    Ok(())
+}
+
+#[test]
 fn a_cordon_for_a_reboot_is_taken_back_and_nobody_elses() -> Result<()> {
     let cluster = ControlPlane::start()?;
     let one = Machine::new(&cluster, "one")?;

@@ -8,8 +8,8 @@ use crate::alone::alone;
 use crate::config::{self, Settings};
 use crate::join::{self, Step};
 use crate::leave::{drain, remove};
-use crate::options::{DrainArgs, JoinArgs, LeaveArgs, LockArgs, Options, Verb};
-use crate::reboot::{cordon, lock, words};
+use crate::options::{DrainArgs, GaveUpArgs, JoinArgs, LeaveArgs, LockArgs, Options, Verb};
+use crate::reboot::{cordon, given_up, lock, words};
 use say::{Failure, Say};
 
 /// Does what the command line says.
@@ -22,6 +22,7 @@ pub async fn run(options: Options) -> ExitCode {
         Some(Verb::Uncordon(args)) => (Say::new(args.say), uncordon(settings).await),
         Some(Verb::Lock(args)) => (Say::new(args.say), take_lock(args, settings).await),
         Some(Verb::Unlock(args)) => (Say::new(args.say), release_lock(settings).await),
+        Some(Verb::GaveUp(args)) => (Say::new(args.say), gave_up(args, settings).await),
         Some(Verb::Leave(args)) => (Say::new(args.say), leave(args, &options, settings).await),
     };
     match done {
@@ -82,7 +83,7 @@ async fn uncordon(settings: Result<Settings, config::ConfigError>) -> Result<Str
 
 async fn take_lock(args: &LockArgs, settings: Result<Settings, config::ConfigError>) -> Result<String, Failure> {
     let settings = settings.map_err(Failure::config)?;
-    let taken = lock::take(&client(&settings).await?, &settings.name, args.slots).await;
+    let taken = lock::take(&client(&settings).await?, &settings.name, args.slots, args.version.as_deref()).await;
     let slot = taken.map_err(Failure::lock)?;
     Ok(format!("{} has the slot {slot}", settings.name))
 }
@@ -92,6 +93,18 @@ async fn release_lock(settings: Result<Settings, config::ConfigError>) -> Result
     let name = &settings.name;
     let had = lock::release(&client(&settings).await?, name).await.map_err(Failure::lock)?;
     Ok(if had { format!("{name} gave its slot back") } else { format!("{name} had no slot") })
+}
+
+async fn gave_up(args: &GaveUpArgs, settings: Result<Settings, config::ConfigError>) -> Result<String, Failure> {
+    let settings = settings.map_err(Failure::config)?;
+    let entry = given_up::Entry {
+        node: settings.name.clone(),
+        time: lock::now(),
+        version: args.version.clone(),
+        why: args.why.clone(),
+    };
+    given_up::note(&client(&settings).await?, &args.checksum, &entry).await.map_err(Failure::lock)?;
+    Ok(format!("the other nodes do not go over to {} by themselves", args.version))
 }
 
 async fn leave(

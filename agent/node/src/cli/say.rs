@@ -88,6 +88,7 @@ impl Failure {
     pub fn lock(error: LockError) -> Self {
         let kind = match error {
             LockError::Held(_) | LockError::Contended => "held",
+            LockError::GivenUp { .. } => "given-up",
             LockError::Rights(_) => "rights",
             LockError::Api { .. } => "api",
         };

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 
+use super::given_up::{self, Entry};
 use super::words;
 
 /// The namespace of the slots.
@@ -28,6 +29,18 @@ pub enum LockError {
     /// Others have all.
     #[error("no node may reboot now: {}", .0.join(", "))]
     Held(Vec<String>),
+    /// It is wanted for a version that another node gave up.
+    #[error(
+        "{} gave {} up as unhealthy ({}), so that no other node goes over to it by itself; `keelctl updates apply` does, \
+        and removing {checksum} from the ConfigMap {} in the namespace {NAMESPACE} lets all",
+        .entry.node, .entry.version, .entry.why, given_up::MAP
+    )]
+    GivenUp {
+        /// The commit.
+        checksum: String,
+        /// Who, and why.
+        entry: Box<Entry>,
+    },
     /// The cluster was not set up for it.
     #[error("the cluster lets its nodes keep no reboot lock ({0}); apply manifests/kubernetes/joining.yaml to it")]
     Rights(String),
@@ -64,8 +77,26 @@ enum Plan {
     Full,
 }
 
-/// Takes one of `slots` for the node, or keeps the one it has; gives the slot's name.
-pub async fn take(client: &kube::Client, node: &str, slots: u32) -> Result<String, LockError> {
+/// Takes one of `slots` for the node, or keeps the one it has; gives the slot's name. `version` is the commit
+/// that it is for: there is no slot for one that another node gave up.
+pub async fn take(client: &kube::Client, node: &str, slots: u32, version: Option<&str>) -> Result<String, LockError> {
+    refuse_given_up(client, version).await?;
+    let slot = take_slot(client, node, slots).await?;
+    // Whoever had the slot until now may have given the version up meanwhile.
+    if let Err(error) = refuse_given_up(client, version).await {
+        release(client, node).await?;
+        return Err(error);
+    }
+    Ok(slot)
+}
+
+async fn refuse_given_up(client: &kube::Client, version: Option<&str>) -> Result<(), LockError> {
+    let Some(checksum) = version else { return Ok(()) };
+    let entry = given_up::find(client, checksum).await?;
+    entry.map_or(Ok(()), |entry| Err(LockError::GivenUp { checksum: checksum.to_owned(), entry: Box::new(entry) }))
+}
+
+async fn take_slot(client: &kube::Client, node: &str, slots: u32) -> Result<String, LockError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
     for _ in 0..TRIES {
         let mut found = read(&maps).await?;
@@ -147,8 +178,7 @@ async fn forget_gone(client: &kube::Client, found: &mut [Slot]) -> Result<(), Lo
 
 /// Writes a slot as it was found with another holder; not when somebody wrote it in between.
 async fn write(maps: &Api<ConfigMap>, slot: &Slot, holder: Option<&str>) -> Result<bool, LockError> {
-    let since = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let data = holder.map(|holder| [(HOLDER.to_owned(), holder.to_owned()), (SINCE.to_owned(), since)]);
+    let data = holder.map(|holder| [(HOLDER.to_owned(), holder.to_owned()), (SINCE.to_owned(), now())]);
     let mut map = ConfigMap { data: data.map(BTreeMap::from), ..ConfigMap::default() };
     map.metadata.name = Some(slot.name.clone());
     map.metadata.resource_version = slot.version.clone();
@@ -166,7 +196,13 @@ async fn write(maps: &Api<ConfigMap>, slot: &Slot, holder: Option<&str>) -> Resu
     }
 }
 
-fn refused(what: &'static str) -> impl Fn(kube::Error) -> LockError {
+/// The present moment, RFC 3339.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// What an error of the API server is here.
+pub(super) fn refused(what: &'static str) -> impl Fn(kube::Error) -> LockError {
     move |error| match error {
         kube::Error::Api(status) if status.code == 403 || status.code == 404 => LockError::Rights(status.message),
         other => LockError::Api { what, message: words(other) },

@@ -1,5 +1,6 @@
 //! Owns bringing the kernel's arguments, those of its consoles among them, to what a host is told.
 
+use anyhow::anyhow;
 use keelson_common::provision::{Console, KernelArguments};
 
 use super::report::Outcome;
@@ -27,40 +28,82 @@ impl Wanted<'_> {
         self.arguments.is_none() && self.console.is_none()
     }
 
-    /// What it is called.
-    pub fn part(&self) -> &'static str {
-        if self.arguments.is_none() { "console" } else { "kernel-arguments" }
+    /// The parts that the host is told of, and what each changes.
+    fn parts(&self, next: &[String]) -> Vec<(&'static str, Changes)> {
+        let arguments = self.arguments.map(|arguments| ("kernel-arguments", of_arguments(arguments, next)));
+        let console = self.console.map(|console| ("console", of_console(console, next)));
+        arguments.into_iter().chain(console).collect()
     }
-}
-
-/// Has arguments there, and others not, from the next boot on.
-pub async fn apply(wanted: &Wanted<'_>, session: &Session, dry: bool) -> anyhow::Result<Outcome> {
-    let status = session.status().await?;
-    let next = status.next_boot().map(|deployment| deployment.kargs.clone()).unwrap_or_default();
-    let (append, delete) = changes(wanted, &next);
-    if append.is_empty() && delete.is_empty() {
-        return Ok(Outcome::Unchanged(next.join(" ")));
-    }
-    let mut told: Vec<String> = append.iter().map(|argument| format!("+{argument}")).collect();
-    told.extend(delete.iter().map(|argument| format!("-{argument}")));
-    if !dry {
-        let start = session.keeld.edit_kargs(&delete, &[], &append, false);
-        print::done(follow(session, start).await?)?;
-    }
-    Ok(Outcome::Applied(format!("{} from the next boot on", told.join(" "))))
 }
 
 /// What is not there yet, and what is there still.
-fn changes(wanted: &Wanted<'_>, next: &[String]) -> (Vec<String>, Vec<String>) {
-    let is_there = |argument: &str| {
-        next.iter().any(|there| there == argument || there.split_once('=').is_some_and(|(key, _)| key == argument))
-    };
-    let (mut append, mut delete) = (Vec::new(), Vec::new());
-    if let Some(arguments) = wanted.arguments {
-        append.extend(arguments.append.iter().filter(|argument| !next.contains(argument)).cloned());
-        delete.extend(arguments.delete.iter().filter(|argument| is_there(argument)).cloned());
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    append: Vec<String>,
+    delete: Vec<String>,
+}
+
+impl Changes {
+    fn outcome(&self, next: &[String]) -> Outcome {
+        if self.append.is_empty() && self.delete.is_empty() {
+            return Outcome::Unchanged(next.join(" "));
+        }
+        let told = self.append.iter().map(|argument| format!("+{argument}"));
+        let told: Vec<String> = told.chain(self.delete.iter().map(|argument| format!("-{argument}"))).collect();
+        Outcome::Applied(format!("{} from the next boot on", told.join(" ")))
     }
-    let Some(console) = wanted.console else { return (append, delete) };
+}
+
+/// Has arguments there, and others not, from the next boot on: all in one go, and a part for each key.
+pub async fn apply(
+    wanted: &Wanted<'_>,
+    session: anyhow::Result<&Session>,
+    dry: bool,
+) -> Vec<(&'static str, anyhow::Result<Outcome>)> {
+    match change(wanted, session, dry).await {
+        Ok(parts) => parts.into_iter().map(|(part, outcome)| (part, Ok(outcome))).collect(),
+        Err(error) => {
+            let parts = wanted.parts(&[]).into_iter();
+            parts.map(|(part, _)| (part, Err(anyhow!("{error:#}")))).collect()
+        }
+    }
+}
+
+async fn change(
+    wanted: &Wanted<'_>,
+    session: anyhow::Result<&Session>,
+    dry: bool,
+) -> anyhow::Result<Vec<(&'static str, Outcome)>> {
+    let session = session?;
+    let status = session.status().await?;
+    let next = status.next_boot().map(|deployment| deployment.kargs.clone()).unwrap_or_default();
+    let parts = wanted.parts(&next);
+    let outcomes = parts.iter().map(|(part, changes)| (*part, changes.outcome(&next))).collect();
+    let mut all = Changes::default();
+    for (_, changes) in parts {
+        all.append.extend(changes.append);
+        all.delete.extend(changes.delete);
+    }
+    if !dry && all != Changes::default() {
+        let start = session.keeld.edit_kargs(&all.delete, &[], &all.append, false);
+        print::done(follow(session, start).await?)?;
+    }
+    Ok(outcomes)
+}
+
+fn is_there(argument: &str, next: &[String]) -> bool {
+    next.iter().any(|there| there == argument || there.split_once('=').is_some_and(|(key, _)| key == argument))
+}
+
+fn of_arguments(arguments: &KernelArguments, next: &[String]) -> Changes {
+    Changes {
+        append: arguments.append.iter().filter(|argument| !next.contains(argument)).cloned().collect(),
+        delete: arguments.delete.iter().filter(|argument| is_there(argument, next)).cloned().collect(),
+    }
+}
+
+fn of_console(console: &Console, next: &[String]) -> Changes {
+    let Changes { mut append, mut delete } = Changes::default();
     let there: Vec<&String> = next.iter().filter(|argument| argument.starts_with(CONSOLE)).collect();
     let devices: Vec<String> = console.devices.iter().map(|device| format!("{CONSOLE}{device}")).collect();
     // Their order counts, so that they are all made anew.
@@ -68,12 +111,12 @@ fn changes(wanted: &Wanted<'_>, next: &[String]) -> (Vec<String>, Vec<String>) {
         delete.extend(there.into_iter().cloned());
         append.extend(devices);
     }
-    match (console.login, is_there(NO_LOGIN)) {
+    match (console.login, is_there(NO_LOGIN, next)) {
         (Some(false), false) => append.push(NO_LOGIN.to_owned()),
         (Some(true), true) => delete.push(NO_LOGIN.to_owned()),
         _ => {}
     }
-    (append, delete)
+    Changes { append, delete }
 }
 
 #[cfg(test)]
@@ -87,23 +130,35 @@ mod tests {
     #[test]
     fn only_what_differs_is_changed() {
         let arguments = KernelArguments { append: list("quiet a=2"), delete: list("b c=1 d") };
-        let wanted = Wanted { arguments: Some(&arguments), console: None };
-        assert_eq!(changes(&wanted, &list("quiet a=1 b=7 c=2")), (list("a=2"), list("b")));
-        assert_eq!(changes(&wanted, &list("a=2 quiet")), (Vec::new(), Vec::new()));
+        let changes = |next: &str| of_arguments(&arguments, &list(next));
+        assert_eq!(changes("quiet a=1 b=7 c=2"), Changes { append: list("a=2"), delete: list("b") });
+        assert_eq!(changes("a=2 quiet"), Changes::default());
+    }
+
+    #[test]
+    fn each_key_is_a_part_of_its_own() {
+        let arguments = KernelArguments { append: list("quiet"), delete: Vec::new() };
+        let console = Console { devices: list("tty0"), login: None };
+        let wanted = Wanted { arguments: Some(&arguments), console: Some(&console) };
+        let next = list("console=tty0");
+        let parts = wanted.parts(&next);
+        let outcomes: Vec<_> = parts.iter().map(|(part, changes)| (*part, changes.outcome(&next))).collect();
+        let applied = Outcome::Applied("+quiet from the next boot on".into());
+        let unchanged = Outcome::Unchanged("console=tty0".into());
+        assert_eq!(outcomes, [("kernel-arguments", applied), ("console", unchanged)]);
     }
 
     #[test]
     fn consoles_are_what_is_told_in_their_order() {
         let console = Console { devices: list("tty0 ttyS0,115200n8"), login: Some(false) };
-        let wanted = Wanted { arguments: None, console: Some(&console) };
-        let (append, delete) = changes(&wanted, &list("console=ttyS0 quiet"));
-        assert_eq!(append, list("console=tty0 console=ttyS0,115200n8 systemd.getty_auto=no"));
-        assert_eq!(delete, list("console=ttyS0"));
+        let changes = of_console(&console, &list("console=ttyS0 quiet"));
+        assert_eq!(changes.append, list("console=tty0 console=ttyS0,115200n8 systemd.getty_auto=no"));
+        assert_eq!(changes.delete, list("console=ttyS0"));
         let done = list("quiet console=tty0 console=ttyS0,115200n8 systemd.getty_auto=no");
-        assert_eq!(changes(&wanted, &done), (Vec::new(), Vec::new()));
+        assert_eq!(of_console(&console, &done), Changes::default());
         let again = Console { devices: Vec::new(), login: Some(true) };
-        let wanted = Wanted { arguments: None, console: Some(&again) };
-        assert_eq!(changes(&wanted, &done), (Vec::new(), list("systemd.getty_auto=no")));
-        assert_eq!(changes(&wanted, &list("console=hvc0")), (Vec::new(), Vec::new()));
+        let login = Changes { append: Vec::new(), delete: list("systemd.getty_auto=no") };
+        assert_eq!(of_console(&again, &done), login);
+        assert_eq!(of_console(&again, &list("console=hvc0")), Changes::default());
     }
 }

@@ -164,6 +164,8 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
         report.add("update", async { update::apply(update, session()?, &args.state, dry).await }.await);
     }
     if !kernel.is_nothing() {
-        report.add(kernel.part(), async { kernel::apply(&kernel, session()?, dry).await }.await);
+        for (part, outcome) in kernel::apply(&kernel, session(), dry).await {
+            report.add(part, outcome);
+        }
     }
 }

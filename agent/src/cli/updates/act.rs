@@ -99,7 +99,9 @@ async fn lock(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
     let Some(lock) = seen.state.attempt.as_ref().and_then(|attempt| attempt.lock.clone()) else {
         return Ok(String::new());
     };
-    match take(agent, &lock).await {
+    // A person may go over to what another host of the cluster gave up.
+    let staged = seen.status.staged.as_ref().filter(|_| seen.demand.is_none());
+    match take(agent, &lock, staged.map(|staged| staged.checksum.as_str())).await {
         Ok(()) => {
             note(agent, seen, |attempt| attempt.locked = true)?;
             Ok(format!("has {lock}"))
@@ -162,8 +164,22 @@ pub async fn undo(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
     seen.state.write(&agent.paths.state)
 }
 
+/// Tells the cluster of a version that was given up here, before the next host may try it.
+async fn tell_given_up(agent: &Agent, seen: &Seen, attempt: &Attempt) -> anyhow::Result<()> {
+    let Some(given_up) = seen.record.gave_up(&attempt.checksum) else { return Ok(()) };
+    if !matches!(attempt.lock, Some(Lock::Cluster { .. })) {
+        return Ok(());
+    }
+    let why = given_up.why.join("; ");
+    let words = ["gave-up", &attempt.checksum, "--version", &attempt.label, "--why", &why].map(str::to_owned);
+    let message = on_node(agent, &words, REQUEST).await.context("cannot tell the other nodes of it")?;
+    progress(agent).line(&message);
+    Ok(())
+}
+
 async fn give_back(agent: &Agent, seen: &mut Seen, ended: Ended) -> anyhow::Result<String> {
     let attempt = seen.state.attempt.clone().unwrap_or_default();
+    tell_given_up(agent, seen, &attempt).await?;
     undo(agent, seen).await?;
     let booted = seen.status.booted.as_ref();
     let runs = booted.map_or("nothing", |booted| booted.label());
@@ -182,7 +198,7 @@ async fn give_back(agent: &Agent, seen: &mut Seen, ended: Ended) -> anyhow::Resu
 
 /// Gives the lock back by hand; the one that the host was told of, where none is known to be had.
 pub async fn release(agent: &Agent) -> anyhow::Result<String> {
-    let mut seen = agent.look().await?;
+    let mut seen = agent.look(None).await?;
     let known = seen.state.attempt.is_some();
     undo(agent, &mut seen).await?;
     match &agent.settings.lock {
@@ -195,11 +211,12 @@ pub async fn release(agent: &Agent) -> anyhow::Result<String> {
     }
 }
 
-async fn take(agent: &Agent, lock: &Lock) -> anyhow::Result<()> {
+async fn take(agent: &Agent, lock: &Lock, version: Option<&str>) -> anyhow::Result<()> {
     match lock {
         Lock::Fleetlock { url, group } => plain(FleetLock::new(url, group, &agent.machine).pre_reboot().await),
         Lock::Cluster { slots } => {
-            let words = ["lock".to_owned(), "--slots".to_owned(), slots.to_string()];
+            let mut words = vec!["lock".to_owned(), "--slots".to_owned(), slots.to_string()];
+            words.extend(version.into_iter().flat_map(|version| ["--version".to_owned(), version.to_owned()]));
             on_node(agent, &words, REQUEST).await.map(drop)
         }
     }

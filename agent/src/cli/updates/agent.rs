@@ -49,6 +49,8 @@ pub struct Seen {
     pub healthy: Option<bool>,
     /// Whether it is a node.
     pub node: bool,
+    /// Who wants the newest version now.
+    pub demand: Option<Demand>,
 }
 
 impl Agent {
@@ -67,8 +69,8 @@ impl Agent {
         })
     }
 
-    /// Looks at the host.
-    pub async fn look(&self) -> anyhow::Result<Seen> {
+    /// Looks at the host, for whom.
+    pub async fn look(&self, demand: Option<Demand>) -> anyhow::Result<Seen> {
         let record = Record::read(&self.paths.state)?;
         Ok(Seen {
             now: time::now(),
@@ -78,6 +80,7 @@ impl Agent {
             record,
             healthy: None,
             node: self.paths.node.config.exists(),
+            demand,
         })
     }
 
@@ -87,7 +90,7 @@ impl Agent {
     }
 
     /// What a decision needs of it.
-    pub fn observed<'a>(&'a self, seen: &'a Seen, demand: Option<Demand>) -> Observed<'a> {
+    pub fn observed<'a>(&'a self, seen: &'a Seen) -> Observed<'a> {
         Observed {
             now: seen.now,
             started: self.started,
@@ -100,7 +103,7 @@ impl Agent {
             given_up: &seen.given_up,
             healthy: seen.healthy,
             node: seen.node,
-            demand,
+            demand: seen.demand,
         }
     }
 }

@@ -42,26 +42,26 @@ pub async fn run(args: &Args, agent: &Agent) -> anyhow::Result<()> {
     if !args.yes && !agent.json && confirm::can_ask() && !confirm::ask("Go over to the newest version, and reboot?")? {
         return print::line("Nothing was changed.");
     }
-    let mut seen = agent.look().await?;
+    let mut seen = agent.look(Some(demand)).await?;
     let problem = tokio::select! {
-        done = go(agent, &mut seen, demand) => match done {
+        done = go(agent, &mut seen) => match done {
             Ok(message) => return said(agent, &message),
             Err(error) => error,
         },
         _ = tokio::signal::ctrl_c() => anyhow!("interrupted; what is staged stays staged"),
     };
     // As it was written down, wherever that was ended. What an earlier boot took waits for the host's health.
-    let mut seen = agent.look().await?;
+    let mut seen = agent.look(Some(demand)).await?;
     if seen.state.attempt.as_ref().is_some_and(|attempt| attempt.boot_id == agent.boot_id) {
         act::undo(agent, &mut seen).await?;
     }
     Err(problem)
 }
 
-async fn go(agent: &Agent, seen: &mut Seen, demand: Demand) -> anyhow::Result<String> {
+async fn go(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
     let mut checked = false;
     loop {
-        let step = next(&agent.observed(seen, Some(demand)));
+        let step = next(&agent.observed(seen));
         if let Step::Wait { .. } = step {
             bail!("{}; --now does not wait for that", describe(&step));
         }
@@ -78,16 +78,16 @@ async fn go(agent: &Agent, seen: &mut Seen, demand: Demand) -> anyhow::Result<St
             eprintln!("{message}");
         }
         let healthy = seen.healthy;
-        *seen = agent.look().await?;
+        *seen = agent.look(seen.demand).await?;
         seen.healthy = healthy;
     }
 }
 
 /// What would be done, a line each.
 async fn plan(agent: &Agent, demand: Demand) -> anyhow::Result<String> {
-    let seen = agent.look().await?;
+    let seen = agent.look(Some(demand)).await?;
     let mut lines = Vec::new();
-    match next(&agent.observed(&seen, Some(demand))) {
+    match next(&agent.observed(&seen)) {
         Step::Check => lines.push("keeld is asked for the newest version, and stages it".to_owned()),
         Step::AwaitHealth | Step::GiveBack(_) => {
             lines.push("what an earlier reboot took is given back, once this host is healthy".to_owned());

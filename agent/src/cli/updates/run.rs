@@ -78,8 +78,8 @@ async fn step(agent: &mut Agent) -> anyhow::Result<Done> {
         return Ok(Done { said: "somebody else is at it".to_owned(), pause: Some(BUSY) });
     };
     agent.settings = Settings::read(&agent.paths.settings)?;
-    let mut seen = agent.look().await?;
-    let step = next(&agent.observed(&seen, None));
+    let mut seen = agent.look(None).await?;
+    let step = next(&agent.observed(&seen));
     let said = act::perform(agent, &mut seen, &step).await?;
     let pause = match &step {
         Step::Rest => None,
@@ -88,7 +88,7 @@ async fn step(agent: &mut Agent) -> anyhow::Result<Done> {
             return Ok(Done { said: describe(&step), pause: Some(wait.min(LONGEST)) });
         }
         Step::AwaitHealth if seen.healthy == Some(true) => {
-            let step = next(&agent.observed(&seen, None));
+            let step = next(&agent.observed(&seen));
             let said = act::perform(agent, &mut seen, &step).await?;
             return Ok(Done { said, pause: Some(Duration::ZERO) });
         }

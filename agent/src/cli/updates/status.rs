@@ -67,13 +67,13 @@ struct Checked {
 
 /// Runs the verb.
 pub async fn run(agent: &Agent) -> anyhow::Result<()> {
-    let seen = agent.look().await?;
+    let seen = agent.look(None).await?;
     let document = document(agent, &seen);
     if agent.json { print::document(&document) } else { print::line(&text(&document)) }
 }
 
 fn document(agent: &Agent, seen: &Seen) -> Document {
-    let step = next(&agent.observed(seen, None));
+    let step = next(&agent.observed(seen));
     let until = match &step {
         Step::Wait { until, .. } => Some(rfc3339(*until)),
         _ => None,
