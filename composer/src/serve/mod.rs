@@ -10,12 +10,16 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use http_body_util::BodyExt;
 use ostree::{Repo, RepoMode};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -82,6 +86,22 @@ pub struct Server {
     root: PathBuf,
     listener: TcpListener,
     address: SocketAddr,
+    sent: Sent,
+}
+
+/// How much a server has sent, headers aside.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<AtomicU64>);
+
+impl Sent {
+    /// In bytes, until now.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 impl Server {
@@ -92,12 +112,17 @@ impl Server {
         let failed = |source| ServeError::Listen { address: address.to_owned(), source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { root, listener, address })
+        Ok(Self { root, listener, address, sent: Sent::default() })
     }
 
     /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it sends from now on.
+    pub fn sent(&self) -> Sent {
+        self.sent.clone()
     }
 
     /// Answers requests until `stop` is ready; then no new ones are taken, and those under way
@@ -109,7 +134,7 @@ impl Server {
             // Nobody listens any more when the server has ended on its own.
             let _ = stopping.send(());
         };
-        let serving = axum::serve(self.listener, router(&self.root)).with_graceful_shutdown(stop);
+        let serving = axum::serve(self.listener, router(&self.root, self.sent)).with_graceful_shutdown(stop);
         let late = async {
             // The sender is dropped without a word when the server ended on its own.
             match stopped.await {
@@ -140,9 +165,22 @@ fn check(path: &Path) -> Result<(), ServeError> {
     Err(ServeError::NoArchive { path: path.to_owned(), mode })
 }
 
-fn router(root: &Path) -> Router {
+fn router(root: &Path, sent: Sent) -> Router {
     let files = ServeDir::with_backend(root, Inside::new(root)).append_index_html_on_directories(false);
-    Router::new().fallback_service(files).layer(middleware::from_fn(log))
+    Router::new()
+        .fallback_service(files)
+        .layer(middleware::from_fn_with_state(sent, count))
+        .layer(middleware::from_fn(log))
+}
+
+async fn count(State(sent): State<Sent>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            sent.add(frame.data_ref().map_or(0, Bytes::len));
+            frame
+        }))
+    })
 }
 
 async fn log(request: Request, next: Next) -> Response {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use indicatif::HumanBytes;
 use keelson_common::commit::CommitInfo;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -22,7 +23,7 @@ use crate::cluster::remote::Remote;
 use crate::cluster::roll::drive::{Ended, Roll, Target};
 use crate::cluster::state::Cluster;
 use crate::cluster::stop::{Interrupted, Stop};
-use crate::serve::Server;
+use crate::serve::{Sent, Server};
 
 /// Bring a new version to a cluster, machine by machine
 ///
@@ -52,7 +53,7 @@ pub struct Args {
     /// Give a machine up after so many seconds: it drains and boots in them, is judged, and may go back
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
-    /// Print one JSON document: version, checksum, machines
+    /// Print one JSON document: version, checksum, machines, bytes (how many were sent)
     #[arg(long)]
     json: bool,
     /// A manifest or a ref [default: what the cluster was made of]
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let target = target(&args, &cluster)?;
     let stop = Stop::on_signals()?;
-    let _serving = Serving::start(&cluster)?;
+    let serving = Serving::start(&cluster)?;
     let machines: Vec<&Machine> =
         cluster.machines.iter().filter(|machine| !args.nodes_only || machine.role == Role::Node).collect();
     let board = Board::new(machines.iter().map(|machine| &*machine.name));
@@ -97,7 +98,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
     }
     board.leave();
-    tell(&args, &target, &ended);
+    tell(&args, &target, &ended, serving.sent.bytes());
     let mut cluster = cluster.clone();
     (cluster.source.commit, cluster.source.reference) = (Some(target.checksum), Some(target.reference));
     cluster.write(&folder.cluster_file())?;
@@ -149,22 +150,25 @@ fn version(repo: &Path, checksum: &str) -> Result<Option<String>> {
     Ok(CommitInfo::from_variant(&commit).version)
 }
 
-fn tell(args: &Args, target: &Target, ended: &[(String, Ended)]) {
+fn tell(args: &Args, target: &Target, ended: &[(String, Ended)], sent: u64) {
     let updated = ended.iter().filter(|(_, how)| *how == Ended::Updated).count();
     if args.json {
         let machines: Vec<_> =
             ended.iter().map(|(name, how)| json!({ "name": name, "updated": *how == Ended::Updated })).collect();
-        let document = json!({ "version": target.version, "checksum": target.checksum, "machines": machines });
+        let document =
+            json!({ "version": target.version, "checksum": target.checksum, "machines": machines, "bytes": sent });
         println!("{document:#}");
     } else if updated == 0 {
         println!("nothing is newer: every machine has version {}", target.label());
     } else {
-        println!("{updated} of {} machines were brought to version {}", ended.len(), target.label());
+        let sent = HumanBytes(sent);
+        println!("{updated} of {} machines were brought to version {}; {sent} were sent", ended.len(), target.label());
     }
 }
 
 /// A server of the repository, where the cluster's hosts look for updates; dropping it ends it.
 struct Serving {
+    sent: Sent,
     _stop: oneshot::Sender<()>,
     _runtime: Runtime,
 }
@@ -176,11 +180,12 @@ impl Serving {
         let server = runtime
             .block_on(Server::bind(&cluster.source.repo, &address))
             .context("the cluster's hosts look for updates there, and nowhere else")?;
+        let sent = server.sent();
         let (stop, stopped) = oneshot::channel::<()>();
         runtime.spawn(server.run(async {
             // An error is the sender's end, which is what is waited for.
             let _ = stopped.await;
         }));
-        Ok(Self { _stop: stop, _runtime: runtime })
+        Ok(Self { sent, _stop: stop, _runtime: runtime })
     }
 }
