@@ -50,7 +50,8 @@ put 755 target/release/keeld-crun usr/libexec/keelson/keeld-crun
 put 755 target/release/keeld-node usr/libexec/keelson/keeld-node
 put 755 target/release/keelctl usr/bin/keelctl
 for unit in keeld.service keelson-containers.service keelson-containers.socket keelson-node.service keelson-provision.service \
-    keelson-health.service keelson-health.timer keelson-update.service keelson.slice; do
+    keelson-count-boots.service keelson-health.service keelson-health-late.service keelson-health.timer \
+    keelson-update.service keelson.slice; do
     put 644 $from/systemd/$unit usr/lib/systemd/system/$unit
 done
 put 644 $from/dbus/org.keelson.Host1.conf usr/share/dbus-1/system.d/org.keelson.Host1.conf

@@ -7,6 +7,8 @@ use std::fmt::Write;
 pub const PATH: &str = "boot/grub/grubenv";
 /// How often a version may boot that was not healthy yet. `grub.cfg` counts down from the same.
 pub const TRIES: u32 = 3;
+/// What the boot loader writes when no more are left and it boots the version behind.
+pub const BEHIND: u32 = 9;
 /// What is left of it.
 const KEY: &str = "keelson_tries";
 /// The boot loader writes it in place, so that it never grows.

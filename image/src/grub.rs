@@ -98,7 +98,7 @@ fn mkimage(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keelson_common::grubenv::TRIES;
+    use keelson_common::grubenv::{BEHIND, TRIES};
 
     #[test]
     fn grub_takes_the_configuration() {
@@ -115,5 +115,9 @@ mod tests {
             assert!(CONFIG.contains(&step), "nothing is counted from {left}");
         }
         assert!(!CONFIG.contains(&format!("= {} ]", TRIES + 1)));
+        // None left: the second one, once; then the first one again.
+        let behind = format!("    set default=1\n    set keelson_tries={BEHIND}\n  else\n");
+        let (_, after) = CONFIG.split_once(&behind).expect("the second one is not noted");
+        assert!(after.contains(&format!("    set keelson_tries={}\n  fi\n", TRIES - 1)));
     }
 }

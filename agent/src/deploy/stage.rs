@@ -41,12 +41,8 @@ pub fn stage(host: &Host, plan: &Plan<'_>, context: &Context) -> Result<(), Depl
             &kargs,
             context.cancellable(),
         );
-        staged.map(drop).map_err(cannot)?;
-        // What does not come up is not booted for ever, then; a host is upgraded all the same where that fails.
-        if let Err(error) = Tries::below(host.root()).count() {
-            tracing::warn!("the boot loader will not count the boots of the new version: {error}");
-        }
-        return Ok(());
+        // Its boots are counted from the moment that it is finalized: what a power cut undoes is no new version.
+        return staged.map(drop).map_err(cannot);
     }
     let written = sysroot
         .deploy_tree(Some(&stateroot), plan.checksum, Some(&origin), merge.as_ref(), &kargs, context.cancellable())
@@ -61,6 +57,11 @@ pub fn stage(host: &Host, plan: &Plan<'_>, context: &Context) -> Result<(), Depl
 pub fn write_order(host: &Host, order: &[usize], context: &Context) -> Result<(), DeployError> {
     let natives = host.deployments();
     let kept: Vec<Native> = order.iter().filter_map(|&index| natives.get(index).cloned()).collect();
+    if host.booted().is_some()
+        && let Err(error) = Tries::below(host.root()).again()
+    {
+        tracing::warn!("the boot loader goes on to count boots as before: {error}");
+    }
     let options = SysrootWriteDeploymentsOpts { do_postclean: true };
     host.sysroot()
         .write_deployments_with_options(&kept, &options, context.cancellable())

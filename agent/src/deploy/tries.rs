@@ -2,9 +2,12 @@
 //! come up, whatever hangs or panics before this program could judge it, is followed by the one before.
 //!
 //! ```text
-//! staged: 3 ──boot──▶ 2 ──boot──▶ 1 ──boot──▶ 0 ──boot──▶ the version before
-//!             └ healthy: no number                          └ the other is given up: no number
+//! finalized: 3 ──boot──▶ 2 ──boot──▶ 1 ──boot──▶ 0 ──boot──▶ 9, the version before ──boot──▶ 2 ...
+//!                └ healthy: no number                        └ the other is given up: no number
 //! ```
+//!
+//! The number is one of a place in the order, not of a version. So it begins anew before the order is written: a
+//! power cut between the two leaves something that is tried, in either order.
 
 use std::fs::{self, File};
 use std::io;
@@ -31,6 +34,11 @@ impl Tries {
     /// Has the boots of what boots first counted from now on.
     pub fn count(&self) -> io::Result<()> {
         self.set(Some(TRIES))
+    }
+
+    /// Has them counted anew, where they are counted.
+    pub fn again(&self) -> io::Result<()> {
+        if self.left()?.is_some() { self.count() } else { Ok(()) }
     }
 
     /// Has them not counted any more.
@@ -73,7 +81,12 @@ mod tests {
         assert_eq!(tries.left().unwrap(), None, "no boot loader that counts");
         fs::create_dir_all(root.path().join("boot/grub")).unwrap();
         fs::write(root.path().join(PATH), Environment::default().block().unwrap()).unwrap();
+        tries.again().unwrap();
+        assert_eq!(tries.left().unwrap(), None, "nothing is counted");
         tries.count().unwrap();
+        assert_eq!(tries.left().unwrap(), Some(3));
+        tries.set(Some(0)).unwrap();
+        tries.again().unwrap();
         assert_eq!(tries.left().unwrap(), Some(3));
         tries.end().unwrap();
         assert_eq!(tries.left().unwrap(), None);

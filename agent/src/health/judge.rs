@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use keelson_common::grubenv::BEHIND;
+
 use crate::model::{Deployment, HostStatus, Role};
 
 use super::record::Record;
@@ -72,13 +74,20 @@ pub enum Counted {
     Ends,
     /// What boots first has not come up, so that the boot loader went on to this one.
     GaveUp(Box<Deployment>),
+    /// The same, but that was healthy before: power cuts may be to blame. It is tried as often again.
+    Again(Box<Deployment>),
 }
 
 /// Judges what the boot loader has `left` to count, once a boot is judged.
-pub fn counted(left: Option<u32>, status: &HostStatus, healthy: bool) -> Counted {
+pub fn counted(left: Option<u32>, status: &HostStatus, healthy: bool, record: &Record) -> Counted {
+    let booted = status.booted.as_ref().map(|booted| &booted.checksum);
     let ahead = status.deployments.iter().find(|other| matches!(other.role, Role::Staged | Role::Pending));
     match (left, ahead) {
-        (Some(0), Some(ahead)) if ahead.role == Role::Pending => Counted::GaveUp(Box::new(ahead.clone())),
+        (Some(0 | BEHIND), Some(ahead)) if ahead.role == Role::Pending => {
+            // Its kernel arguments are to blame where it is the same version.
+            let was_well = record.was_healthy(&ahead.checksum) && booted != Some(&ahead.checksum);
+            if was_well { Counted::Again(Box::new(ahead.clone())) } else { Counted::GaveUp(Box::new(ahead.clone())) }
+        }
         (Some(_), None) if healthy => Counted::Ends,
         // What is staged is counted from the next boot on; a person may have chosen this one in the menu.
         _ => Counted::GoesOn,
@@ -156,14 +165,24 @@ mod tests {
             HostStatus::new("s".into(), all)
         };
         let as_it_is = host(&[Role::Booted, Role::Rollback]);
-        assert_eq!(counted(Some(2), &as_it_is, true), Counted::Ends);
-        assert_eq!(counted(Some(2), &as_it_is, false), Counted::GoesOn);
-        assert_eq!(counted(None, &as_it_is, true), Counted::GoesOn);
+        let none = Record::default();
+        assert_eq!(counted(Some(2), &as_it_is, true, &none), Counted::Ends);
+        assert_eq!(counted(Some(2), &as_it_is, false, &none), Counted::GoesOn);
+        assert_eq!(counted(None, &as_it_is, true, &none), Counted::GoesOn);
         let behind = host(&[Role::Pending, Role::Booted]);
-        let Counted::GaveUp(gave_up) = counted(Some(0), &behind, false) else { panic!("it is not told") };
-        assert_eq!(gave_up.checksum, "a");
-        assert_eq!(counted(Some(1), &behind, true), Counted::GoesOn, "chosen in the menu");
-        assert_eq!(counted(Some(3), &host(&[Role::Staged, Role::Booted]), true), Counted::GoesOn);
+        for left in [0, BEHIND] {
+            let Counted::GaveUp(gave_up) = counted(Some(left), &behind, false, &none) else { panic!("it is not told") };
+            assert_eq!(gave_up.checksum, "a");
+            let Counted::Again(again) = counted(Some(left), &behind, false, &record(&["a"], &[])) else {
+                panic!("what was healthy is given up")
+            };
+            assert_eq!(again.checksum, "a");
+        }
+        let mut same = behind.clone();
+        same.deployments[0].checksum = "b".into();
+        assert!(matches!(counted(Some(0), &same, false, &record(&["b"], &[])), Counted::GaveUp(_)), "its arguments");
+        assert_eq!(counted(Some(1), &behind, true, &none), Counted::GoesOn, "chosen in the menu");
+        assert_eq!(counted(Some(3), &host(&[Role::Staged, Role::Booted]), true, &none), Counted::GoesOn);
     }
 
     #[test]

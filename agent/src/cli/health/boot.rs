@@ -30,10 +30,16 @@ use crate::update::Settings;
 
 /// How long between two looks while the host comes up, and later.
 const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// How long between two looks at a host that is not in time.
+const LATE: Duration = Duration::from_secs(15);
 /// How long keeld may take to go back.
 const ROLLBACK: Duration = Duration::from_secs(120);
+/// How long to wait before going back is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
 /// How long a host comes up.
 const UP: Duration = Duration::from_secs(30);
+/// What libostree has while something is staged.
+const STAGED: &str = "/run/ostree/staged-deployment";
 /// What a console says before somebody logs in.
 const ISSUE: &str = "/run/issue.d/50-keelson.issue";
 
@@ -63,7 +69,14 @@ pub async fn judge(paths: &Paths, bus: Option<&str>) -> anyhow::Result<ExitCode>
             Verdict::Wait => tokio::time::sleep(LOOKS[usize::from(waited > UP)]).await,
             Verdict::Healthy => return healthy(paths, record, status.as_ref()),
             Verdict::Report(why) => return unhealthy(&report, why, &record, status.as_ref()),
-            Verdict::RollBack(back) => return give_up(paths, &report, status.as_ref(), &back, bus).await,
+            Verdict::RollBack(back) => match give_up(paths, &report, status.as_ref(), &back, bus).await {
+                Ok(code) => return Ok(code),
+                // Who gave that up for good would leave a host that is not well as it is.
+                Err(error) => {
+                    print::line(&format!("This host cannot go back to {}, and tries again: {error:#}", back.label()))?;
+                    tokio::time::sleep(AGAIN).await;
+                }
+            },
         }
     }
 }
@@ -91,7 +104,7 @@ async fn settle(
     bus: Option<&str>,
 ) -> anyhow::Result<()> {
     let tries = Tries::below(Path::new("/"));
-    match (counted(tries.left()?, status, healthy), &status.booted) {
+    match (counted(tries.left()?, status, healthy, record), &status.booted) {
         (Counted::GaveUp(other), Some(booted)) => {
             go_back(booted, bus).await?;
             let why = vec![format!("it did not come up in {TRIES} boots")];
@@ -101,13 +114,53 @@ async fn settle(
             }
             Ok(())
         }
+        (Counted::Again(other), Some(booted)) => {
+            writable_boot()?;
+            tries.count()?;
+            print::line(&format!(
+                "Version {} did not come up in {TRIES} boots, so that {} was booted. It was healthy before, and boots next.",
+                other.label(),
+                booted.label()
+            ))
+        }
         (Counted::Ends, _) => {
-            privileges::own_mounts()?;
-            let writable = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-            mount(None::<&str>, "/boot", None::<&str>, writable, None::<&str>).context("cannot write to /boot")?;
+            writable_boot()?;
             Ok(tries.end()?)
         }
         _ => Ok(()),
+    }
+}
+
+/// Has the boot loader count the boots of what is staged, which is about to be finalized.
+pub fn count() -> anyhow::Result<ExitCode> {
+    if Path::new(STAGED).exists() {
+        writable_boot()?;
+        Tries::below(Path::new("/")).count().context("the boot loader will not count the boots of the new version")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes `/boot` writable to this process alone.
+fn writable_boot() -> anyhow::Result<()> {
+    privileges::own_mounts()?;
+    let writable = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    mount(None::<&str>, "/boot", None::<&str>, writable, None::<&str>).context("cannot write to /boot")
+}
+
+/// Waits until the host is healthy.
+pub async fn wait(paths: &Paths, bus: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mut told = Vec::new();
+    loop {
+        let report = look(paths, &Settings::read(&paths.settings)?, bus).await;
+        if report.healthy {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let problems = report.problems();
+        if problems != told {
+            eprintln!("not yet: {}", problems.join("; "));
+            told = problems;
+        }
+        tokio::time::sleep(LATE).await;
     }
 }
 
@@ -190,8 +243,14 @@ async fn give_up(
     let booted = status.and_then(|status| status.booted.as_ref()).context("nothing is booted")?;
     // First of all, so that whatever cuts this short finds a host that goes back.
     go_back(back, bus).await?;
-    let mut record = Record::read(&paths.state)?;
-    give_up_on(paths, &mut record, given_up(booted, report.problems(), back), "The host goes back to", back)?;
+    let noted = Record::read(&paths.state).and_then(|mut record| {
+        give_up_on(paths, &mut record, given_up(booted, report.problems(), back), "The host goes back to", back)
+    });
+    // A full disk keeps nobody on a version that is not well.
+    if let Err(error) = noted {
+        let why = report.problems().join("; ");
+        print::line(&format!("The host goes back to {}: {why} (this is not on record: {error:#})", back.label()))?;
+    }
     restart(bus).await?;
     Ok(ExitCode::FAILURE)
 }

@@ -24,14 +24,22 @@ pub(super) use checks::look;
         /usr/lib/keelson/health.d and /etc/keelson/health.d exits with 0. What is in a folder wanted.d below those only \
         warns. Run it as root: what somebody may not ask is bad to them.\n\n\
         At each boot keelson-health.service looks until all is well. A new version that is not within the time of \
-        health.timeout is given up for the one before, if that was healthy.",
-    after_help = "Examples:\n  sudo keelctl health\n  sudo keelctl health --json | jq '.checks[] | select(.standing == \"bad\")'\n\n\
+        health.timeout is given up for the one before, if that was healthy. Where nothing is given up, \
+        keelson-health-late.service goes on looking, so that a host that is healthy later is known to be.",
+    after_help = "Examples:\n  sudo keelctl health\n  sudo keelctl health --json | jq '.checks[] | select(.standing == \"bad\")'\n  \
+        sudo timeout 600 keelctl health --wait\n\n\
         Exit status: 1 when the host is not healthy."
 )]
 pub struct Args {
     /// Judge this boot: wait until the host is healthy, and give a new version up that is not
     #[arg(long)]
     boot: bool,
+    /// Wait until the host is healthy
+    #[arg(long, conflicts_with_all = ["boot", "count"])]
+    wait: bool,
+    /// Have the boot loader count the boots of what is staged; a unit does that when the host goes down
+    #[arg(long, hide = true, conflicts_with = "boot")]
+    count: bool,
     #[command(flatten)]
     places: Paths,
 }
@@ -57,6 +65,12 @@ pub(super) struct Paths {
 pub async fn run(args: &Args, bus: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
     if args.boot {
         return boot::judge(&args.places, bus).await;
+    }
+    if args.count {
+        return boot::count();
+    }
+    if args.wait {
+        return boot::wait(&args.places, bus).await;
     }
     let settings = Settings::read(&args.places.settings)?;
     let report = look(&args.places, &settings, bus).await;
