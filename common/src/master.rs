@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::strict::{Problem, Source, parse};
@@ -40,6 +41,62 @@ impl MasterConfig {
     pub fn read(source: &Source) -> Result<Self, Problem> {
         parse(source, &KEYS)
     }
+}
+
+/// Where pods and Services are when nobody tells.
+const PODS: &str = "10.244.0.0/16";
+const SERVICES: &str = "10.96.0.0/12";
+
+/// The networks of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Networks {
+    /// Addresses of pods.
+    pub pods: IpNet,
+    /// Addresses of Services.
+    pub services: IpNet,
+    /// Where pods find the cluster's DNS: the tenth address of the Services, as everywhere. None without one.
+    pub dns: Option<IpAddr>,
+}
+
+impl Networks {
+    /// Checks them, with their defaults, for a cluster whose master is at `address`, where that is known.
+    pub fn new(pods: Option<&str>, services: Option<&str>, address: Option<IpAddr>, dns: bool) -> Result<Self, String> {
+        let pods = network(pods.unwrap_or(PODS), "pod-network")?;
+        let services = network(services.unwrap_or(SERVICES), "service-network")?;
+        if pods.contains(&services) || services.contains(&pods) {
+            return Err(format!("pod-network {pods} and service-network {services} overlap"));
+        }
+        if let Some((address, taken)) = address.and_then(|address| {
+            Some((address, [pods, services].into_iter().find(|network| network.contains(&address))?))
+        }) {
+            return Err(format!(
+                "the master's own address {address} is in {taken}, whose addresses are for pods or Services"
+            ));
+        }
+        let server = tenth(&services);
+        if dns && server.is_none() {
+            return Err(format!(
+                "service-network: {services} has no tenth address, which the cluster's DNS has; make it larger, or say \
+                 `dns: false`"
+            ));
+        }
+        Ok(Self { pods, services, dns: server.filter(|_| dns) })
+    }
+}
+
+/// Reads a network that is told by `key`.
+pub fn network(text: &str, key: &str) -> Result<IpNet, String> {
+    let network: Result<IpNet, _> = text.parse();
+    network.map(|network| network.trunc()).map_err(|_| format!("{key}: `{text}` is no network, like {PODS}"))
+}
+
+/// The tenth address of a network.
+fn tenth(network: &IpNet) -> Option<IpAddr> {
+    let address = match network.network() {
+        IpAddr::V4(first) => IpAddr::from(u32::from(first).checked_add(10)?.to_be_bytes()),
+        IpAddr::V6(first) => IpAddr::from(u128::from(first).checked_add(10)?.to_be_bytes()),
+    };
+    network.contains(&address).then_some(address)
 }
 
 /// Secrets that user-data brings; files that are forgotten with the boot.

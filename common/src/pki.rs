@@ -66,6 +66,21 @@ impl Authority {
         Issuer::from_ca_cert_pem(&pair.certificate, KeyPair::from_pem(&pair.key)?).map(Self)
     }
 
+    /// Takes one that a person brought; says what is wrong with it.
+    pub fn check(pair: &Pair) -> Result<Self, String> {
+        let authority = Self::open(pair).map_err(|_| "its key or its certificate cannot be read".to_owned())?;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pair.certificate.as_bytes())
+            .map_err(|_| "its certificate is no PEM".to_owned())?;
+        let certificate = pem.parse_x509().map_err(|_| "its certificate cannot be read".to_owned())?;
+        if certificate.public_key().raw != authority.public_key() {
+            return Err("its key and its certificate do not belong together".to_owned());
+        }
+        if !certificate.is_ca() {
+            return Err("its certificate is not an authority's".to_owned());
+        }
+        Ok(authority)
+    }
+
     /// Its public key, DER of a SubjectPublicKeyInfo.
     pub fn public_key(&self) -> Vec<u8> {
         self.0.key().subject_public_key_info()
@@ -90,6 +105,13 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         Ok(Pair { certificate: params.signed_by(&key, &self.0)?.pem(), key: key.serialize_pem() })
     }
+}
+
+/// The hash of the key that a certificate is for, as kubeadm prints that of an authority; nothing where it is none.
+pub fn certificate_hash(pem: &str) -> Option<CaHash> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    Some(CaHash::new(Sha256::digest(certificate.public_key().raw).into()))
 }
 
 /// Makes a key and a request for a certificate for it, PEM: the key, then the request.
@@ -153,6 +175,11 @@ mod tests {
         assert!(!verify("other", "sslserver", "server"));
         assert_eq!(one.hash(), Authority::open(&pair).unwrap().hash());
         assert_ne!(one.hash(), other.hash());
+        assert_eq!(certificate_hash(&pair.certificate), Some(one.hash()));
+        assert_eq!(certificate_hash("nothing"), None);
+        assert!(Authority::check(&pair).is_ok());
+        let mixed = Pair { certificate: pair.certificate.clone(), key: others.key.clone() };
+        assert!(Authority::check(&mixed).err().unwrap().contains("belong together"));
         assert!(!format!("{pair:?}").contains("PRIVATE"));
     }
 }

@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::master::{Networks, network};
+use crate::pki;
 use crate::secret::{CaHash, Token};
 use crate::strict::{Source, parse};
 pub use template::{Template, Variable};
@@ -310,31 +312,37 @@ fn check_master(master: &Master, found: &mut Vec<(&'static str, String)>) {
     if let Some(Err(problem)) = master.token.as_deref().map(str::parse::<Token>) {
         found.push(("token", format!("master.token: {problem}")));
     }
-    for (key, network) in [("pod-network", &master.pod_network), ("service-network", &master.service_network)] {
-        if let Some(network) = network.as_ref().filter(|network| !is_network(network)) {
-            found.push((key, format!("master.{key}: `{network}` is no network, like 10.244.0.0/16")));
-        }
+    let (pods, services) = (master.pod_network.as_deref(), master.service_network.as_deref());
+    let address = master.address.as_ref().and_then(|address| address.parse().ok());
+    if let Err(problem) = Networks::new(pods, services, address, master.dns.unwrap_or(true)) {
+        let key = if problem.starts_with("service-network") { "service-network" } else { "pod-network" };
+        found.push((key, format!("master: {problem}")));
     }
-    for network in master.dns_clients.iter().filter(|network| !is_network(network)) {
-        found.push(("dns-clients", format!("master.dns-clients: `{network}` is no network, like 198.51.100.0/24")));
+    for problem in master.dns_clients.iter().filter_map(|text| network(text, "dns-clients").err()) {
+        found.push(("dns-clients", format!("master.{problem}")));
+    }
+    for name in master.names.iter().filter(|name| !is_server_name(name)) {
+        found.push(("names", format!("master.names: `{name}` is neither a DNS name nor an address")));
     }
     if master.dns == Some(false) && !master.dns_clients.is_empty() {
         let what = "master.dns-clients: nobody asks a DNS that `dns: false` switches off; take one of them out";
         found.push(("dns-clients", what.to_owned()));
     }
     if let Some(ca) = &master.ca {
+        let pair = pki::Pair { certificate: ca.certificate.clone(), key: ca.key.clone() };
         if !ca.certificate.contains("BEGIN CERTIFICATE") {
             found.push(("certificate", "master.ca.certificate: it is no certificate in PEM".to_owned()));
-        }
-        if !ca.key.contains("PRIVATE KEY") {
+        } else if !ca.key.contains("PRIVATE KEY") {
             found.push(("key", "master.ca.key: it is no private key in PEM".to_owned()));
+        } else if let Err(problem) = pki::Authority::check(&pair) {
+            found.push(("ca", format!("master.ca: {problem}")));
         }
     }
 }
 
-fn is_network(text: &str) -> bool {
-    let parts = text.split_once('/').map(|(address, prefix)| (address.parse::<IpAddr>(), prefix.parse::<u8>()));
-    matches!(parts, Some((Ok(address), Ok(prefix))) if prefix <= if address.is_ipv4() { 32 } else { 128 })
+fn is_server_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.len() < 254 && text.bytes().all(allowed))
 }
 
 fn is_file_name(text: &str) -> bool {

@@ -16,6 +16,7 @@ pub mod approve;
 pub mod dns;
 pub mod objects;
 pub mod options;
+pub mod own;
 pub mod paths;
 pub mod pki;
 pub mod run;

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use keelson_master::options::{Options, What};
+use keelson_master::settings::Settings;
 use keelson_master::{run, setup};
 
 fn main() -> ExitCode {
     let options = Options::parse();
     keelson_common::journal::init();
     let done = match options.what {
-        What::Setup => setup::setup(&options).map(drop),
+        What::Setup => Settings::await_address(&options.config).and_then(|()| setup::setup(&options)).map(drop),
         What::Wait => run::wait(&options),
         What::Run => run::run(&options),
         What::CaHash => setup::ca_hash(&options).map(|hash| println!("{hash}")),

@@ -6,14 +6,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Secret;
 use keelson_common::command::CommandExt;
 use keelson_common::master::Brought;
 use keelson_common::secret::Token;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use libsystemd::daemon::{NotifyState, notify};
 
 use crate::approve;
-use crate::objects::joining;
+use crate::objects::{TOKEN_TYPE, joining, revoked};
 use crate::options::Options;
 use crate::paths::Paths;
 use crate::pki::authority::Signer;
@@ -74,7 +77,7 @@ async fn serve(options: &Options) -> Result<()> {
     let client = client(&Paths::new(&options.root).kubeconfig("master")).await?;
     ready(&client).await?;
     let mut said = String::new();
-    while let Err(error) = set_up(options, &settings).await {
+    while let Err(error) = set_up(&client, options, &settings).await {
         // The API server may not be up yet.
         let error = format!("{error:#}");
         if said != error {
@@ -87,13 +90,13 @@ async fn serve(options: &Options) -> Result<()> {
     tell(&[NotifyState::Ready, NotifyState::Status(format!("nodes may join {}", settings.server()))]);
     tokio::select! {
         result = renew(options) => result,
-        error = approve::serve(&client) => Err(error),
+        error = approve::serve(&client, options, &settings) => Err(error),
         () = tend::serve(&client, options, &settings) => Ok(()),
     }
 }
 
 /// Has the API server know what nodes join by.
-async fn set_up(options: &Options, settings: &Settings) -> Result<()> {
+async fn set_up(client: &kube::Client, options: &Options, settings: &Settings) -> Result<()> {
     let paths = Paths::new(&options.root);
     let token = setup::text(&Brought::below(&options.run).token())?;
     let token = token.map(|token| token.trim().parse::<Token>()).transpose().map_err(anyhow::Error::msg)?;
@@ -111,6 +114,21 @@ async fn set_up(options: &Options, settings: &Settings) -> Result<()> {
     command.arg("--kubeconfig").arg(paths.kubeconfig("master")).args(["--request-timeout", "60s"]);
     command.env("HOME", folder.path()).arg("--filename").arg(&options.objects).arg("--filename").arg(&objects);
     tokio::task::spawn_blocking(move || command.output_text()).await??;
+    revoke(client, token.as_ref()).await
+}
+
+/// Removes the tokens that user-data brought earlier.
+async fn revoke(client: &kube::Client, token: Option<&Token>) -> Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "kube-system");
+    let params = ListParams::default().fields(&format!("type={TOKEN_TYPE}"));
+    let found = secrets.list(&params).await.context("cannot list the tokens that nodes join by")?.items;
+    for name in revoked(&found, token) {
+        match secrets.delete(name, &DeleteParams::default()).await {
+            Ok(_) => tracing::info!("nobody joins by {name} any more: user-data does not bring it"),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot delete {name}")),
+        }
+    }
     Ok(())
 }
 

@@ -3,16 +3,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use ipnet::IpNet;
-use keelson_common::master::MasterConfig;
+use keelson_common::master::{MasterConfig, Networks, network};
 use keelson_common::strict::Source;
 
 /// The API server's port.
 pub const PORT: u16 = 6443;
-const PODS: &str = "10.244.0.0/16";
-const SERVICES: &str = "10.96.0.0/12";
+/// How often it is looked for an address, and how often that is said.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What a master is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +42,7 @@ pub struct Dns {
 impl Settings {
     /// Reads the configuration; the host is asked for its address where that does not tell it.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config = MasterConfig::read(&Source { path: path.to_owned(), text });
-        let config = config.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        let config = config(path)?;
         let address = match config.address {
             Some(address) => address,
             None => outward().context(
@@ -53,30 +52,27 @@ impl Settings {
         Self::new(&config, address)
     }
 
+    /// Returns once the host has an address, where the configuration tells none: DHCP may answer late.
+    pub fn await_address(path: &Path) -> Result<()> {
+        let mut said = false;
+        while config(path)?.address.is_none() && outward().is_none() {
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!("this host has no address yet by which it reaches others; waiting for one");
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Checks a configuration.
     pub fn new(config: &MasterConfig, address: IpAddr) -> Result<Self> {
-        let network = |text: Option<&str>, default: &str, what: &str| -> Result<IpNet> {
-            let text = text.unwrap_or(default);
-            let network: IpNet = text.parse().with_context(|| format!("{what}: `{text}` is no network"))?;
-            Ok(network.trunc())
-        };
-        let pods = network(config.pod_network.as_deref(), PODS, "pod-network")?;
-        let services = network(config.service_network.as_deref(), SERVICES, "service-network")?;
-        ensure!(
-            !pods.contains(&services) && !services.contains(&pods),
-            "pod-network {pods} and service-network {services} overlap"
-        );
-        if let Some(taken) = [pods, services].into_iter().find(|network| network.contains(&address)) {
-            bail!("the master's own address {address} is in {taken}, whose addresses are for pods or Services");
-        }
-        let dns = config.dns.unwrap_or(true).then(|| {
-            let service = tenth(&services).with_context(|| {
-                format!("service-network: {services} has no tenth address, which the cluster's DNS has; make it larger, or say `dns: false`")
-            })?;
-            let clients = config.dns_clients.iter().map(|text| network(Some(text), "", "dns-clients"));
-            Ok::<_, anyhow::Error>(Dns { service, clients: clients.collect::<Result<_>>()? })
-        });
-        Ok(Self { address, names: config.names.clone(), pods, services, dns: dns.transpose()? })
+        let (pods, services) = (config.pod_network.as_deref(), config.service_network.as_deref());
+        let networks = Networks::new(pods, services, Some(address), config.dns.unwrap_or(true));
+        let Networks { pods, services, dns } = networks.map_err(anyhow::Error::msg)?;
+        let clients = config.dns_clients.iter().map(|text| network(text, "dns-clients"));
+        let clients = clients.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
+        let dns = dns.map(|service| Dns { service, clients });
+        Ok(Self { address, names: config.names.clone(), pods, services, dns })
     }
 
     /// The API server, for nodes.
@@ -89,14 +85,24 @@ impl Settings {
         self.services.hosts().next().unwrap_or(self.services.network())
     }
 
-    /// Everything that the API server is called.
-    pub fn server_names(&self) -> Vec<String> {
+    /// What the API server is called inside, and on this host.
+    pub fn inner_names(&self) -> Vec<String> {
         let fixed =
             ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
         let mut names: Vec<String> = fixed.into_iter().map(str::to_owned).collect();
         names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
-        names.extend([self.service_address().to_string(), self.address.to_string()]);
-        names.extend(self.names.iter().cloned());
+        names.push(self.service_address().to_string());
+        names
+    }
+
+    /// What others outside know it by: the host's own address, and further names.
+    pub fn outer_names(&self) -> Vec<String> {
+        [vec![self.address.to_string()], self.names.clone()].concat()
+    }
+
+    /// Everything that the API server is called.
+    pub fn server_names(&self) -> Vec<String> {
+        let mut names = [self.inner_names(), self.outer_names()].concat();
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         names
@@ -109,13 +115,10 @@ impl Settings {
     }
 }
 
-/// The tenth address of a network.
-fn tenth(network: &IpNet) -> Option<IpAddr> {
-    let address = match network.network() {
-        IpAddr::V4(first) => IpAddr::from(u32::from(first).checked_add(10)?.to_be_bytes()),
-        IpAddr::V6(first) => IpAddr::from(u128::from(first).checked_add(10)?.to_be_bytes()),
-    };
-    network.contains(&address).then_some(address)
+fn config(path: &Path) -> Result<MasterConfig> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config = MasterConfig::read(&Source { path: path.to_owned(), text });
+    config.map_err(|problem| anyhow::anyhow!("{problem}"))
 }
 
 /// The address that this host would speak to the rest of the world from. No packet is sent.

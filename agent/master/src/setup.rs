@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use keelson_common::fs::{atomic_write, remove_if_there};
 use keelson_common::kubeconfig::{Credentials, kubeconfig};
@@ -84,13 +84,22 @@ pub fn authority(pki: &Path, signer: Signer) -> Result<Pair> {
 fn have_authority(pki: &Path, signer: Signer, brought: Option<Pair>) -> Result<bool> {
     match (pair(pki, signer.file())?, brought) {
         (Some(there), Some(brought)) => {
-            ensure!(
-                read::hash(&there.certificate)? == read::hash(&brought.certificate)?,
-                "user-data brings another authority than the one this cluster has: its nodes would not know it any more. \
-                 Take `ca` out of the user-data, or remove {} to begin anew",
-                pki.parent().unwrap_or(pki).display()
-            );
-            Ok(false)
+            // A cluster that runs is not brought down by it.
+            if read::hash(&there.certificate)? != read::hash(&brought.certificate)? {
+                tracing::error!(
+                    "user-data brings another authority than the one this cluster has: its nodes would not know it any \
+                     more, and it is left alone. Take `ca` out of the user-data, or remove {} to begin anew",
+                    pki.parent().unwrap_or(pki).display()
+                );
+                return Ok(false);
+            }
+            if there.certificate.trim() == brought.certificate.trim() {
+                return Ok(false);
+            }
+            // The same key with more time.
+            authority::issuer(&brought).context("the authority that user-data brings")?;
+            write(&pki.join(format!("{}.crt", signer.file())), &brought.certificate, 0o600)?;
+            Ok(true)
         }
         (Some(_), None) => Ok(false),
         (None, brought) => {
@@ -218,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_is_brought_is_taken_and_another_is_refused() {
+    fn an_authority_that_is_brought_is_taken_and_another_is_left_alone() {
         let (_folder, options) = host();
         let files = Brought::below(&options.run);
         fs::create_dir_all(files.ca_key().parent().unwrap()).unwrap();
@@ -232,8 +241,8 @@ mod tests {
         setup(&options).unwrap();
         assert_eq!(ca_hash(&options).unwrap(), hash);
         bring();
-        let error = format!("{:#}", setup(&options).unwrap_err());
-        assert!(error.contains("another authority"), "{error}");
+        // Nothing is made of it, and all that runs goes on.
+        assert_eq!(setup(&options).unwrap(), Vec::<String>::new());
         assert_eq!(ca_hash(&options).unwrap(), hash);
     }
 }

@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::dns::objects::{Action, MANAGER};
 use crate::dns::{self, apply};
 use crate::options::Options;
+use crate::own;
 use crate::settings::Settings;
-use crate::setup::text;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(20);
@@ -59,8 +59,7 @@ async fn look_after_nodes(client: &kube::Client, options: &Options, settings: &S
     let all: Api<Node> = Api::all(client.clone());
     // What the API server has in memory will do.
     let nodes = all.list(&ListParams::default().match_any()).await.context("cannot list nodes")?.items;
-    let machine = text(&options.host.join("etc/machine-id"))?.unwrap_or_default();
-    for name in unlabelled(&nodes, machine.trim()) {
+    for name in unlabelled(&nodes, own::name(options)?.as_deref()) {
         let labels = Patch::Merge(json!({ "metadata": { "labels": { LABEL: "" } } }));
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let labelled = all.patch_metadata(name, &params, &labels).await;
@@ -73,12 +72,9 @@ async fn look_after_nodes(client: &kube::Client, options: &Options, settings: &S
     dns::bring(options, settings)
 }
 
-/// The nodes that are the machine of that id, and do not say that they are a master's.
-fn unlabelled<'a>(nodes: &'a [Node], machine: &str) -> Vec<&'a str> {
-    let own = nodes.iter().filter(|node| {
-        let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
-        !machine.is_empty() && info.is_some_and(|info| info.machine_id == machine)
-    });
+/// The node of that name where it does not say that it is a master's.
+fn unlabelled<'a>(nodes: &'a [Node], name: Option<&str>) -> Vec<&'a str> {
+    let own = nodes.iter().filter(|node| name.is_some() && node.metadata.name.as_deref() == name);
     let bare = own.filter(|node| node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key(LABEL)));
     bare.filter_map(|node| node.metadata.name.as_deref()).collect()
 }
@@ -93,30 +89,25 @@ fn addresses(nodes: &[Node]) -> BTreeSet<IpAddr> {
 mod tests {
     use super::*;
 
-    fn node(name: &str, machine: &str, labels: &[&str]) -> Node {
+    fn node(name: &str, labels: &[&str]) -> Node {
         let labels: std::collections::BTreeMap<_, _> = labels.iter().map(|&label| (label, "")).collect();
-        let info = json!({
-            "machineID": machine, "systemUUID": "", "bootID": "", "kernelVersion": "", "osImage": "",
-            "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "", "operatingSystem": "linux",
-            "architecture": "amd64",
-        });
         let addresses =
             json!([{ "type": "InternalIP", "address": "10.0.0.1" }, { "type": "Hostname", "address": name }]);
-        let status = json!({ "nodeInfo": info, "addresses": addresses });
-        serde_json::from_value(json!({ "metadata": { "name": name, "labels": labels }, "status": status })).unwrap()
+        let metadata = json!({ "name": name, "labels": labels });
+        serde_json::from_value(json!({ "metadata": metadata, "status": { "addresses": addresses } })).unwrap()
     }
 
     #[test]
     fn only_the_masters_own_node_is_labelled_and_once() {
-        let nodes = [node("m", "aa", &["zone"]), node("n", "bb", &[])];
-        assert_eq!(unlabelled(&nodes, "aa"), ["m"]);
-        assert_eq!(unlabelled(&[node("m", "aa", &[LABEL])], "aa"), Vec::<&str>::new());
-        assert_eq!(unlabelled(&[node("m", "", &[])], ""), Vec::<&str>::new());
-        assert_eq!(unlabelled(&[Node::default()], "aa"), Vec::<&str>::new());
+        let nodes = [node("m", &["zone"]), node("n", &[])];
+        assert_eq!(unlabelled(&nodes, Some("m")), ["m"]);
+        assert_eq!(unlabelled(&[node("m", &[LABEL])], Some("m")), Vec::<&str>::new());
+        assert_eq!(unlabelled(&nodes, None), Vec::<&str>::new());
+        assert_eq!(unlabelled(&[Node::default()], None), Vec::<&str>::new());
     }
 
     #[test]
     fn addresses_are_what_is_no_name() {
-        assert_eq!(addresses(&[node("m", "aa", &[])]), BTreeSet::from(["10.0.0.1".parse().unwrap()]));
+        assert_eq!(addresses(&[node("m", &[])]), BTreeSet::from(["10.0.0.1".parse().unwrap()]));
     }
 }

@@ -2,7 +2,12 @@
 
 use k8s_openapi::api::core::v1::Node;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::request::Request;
+use crate::settings::Settings;
 
 /// What a server's key is used for.
 const USAGES: [&str; 3] = ["digital signature", "key encipherment", "server auth"];
@@ -18,15 +23,48 @@ pub enum Answer {
     Leave(String),
 }
 
+/// What no node may be called, whatever it says of itself: it would be taken for the API server.
+#[derive(Debug, Clone)]
+pub struct Reserved {
+    /// What the API server is called inside.
+    pub inner: Vec<String>,
+    /// What the master's host is called, which its own node may be.
+    pub outer: Vec<String>,
+    /// Addresses of Services.
+    pub services: IpNet,
+    /// The master's own node.
+    pub own: Option<String>,
+}
+
+impl Reserved {
+    /// Of a master whose own node has that name.
+    pub fn of(settings: &Settings, own: Option<String>) -> Self {
+        Self { inner: settings.inner_names(), outer: settings.outer_names(), services: settings.services, own }
+    }
+
+    fn has(&self, name: &str, node: &str) -> bool {
+        let same = |other: &String| match (other.parse::<IpAddr>(), name.parse::<IpAddr>()) {
+            (Ok(other), Ok(name)) => other == name,
+            _ => other.trim_end_matches('.').eq_ignore_ascii_case(name.trim_end_matches('.')),
+        };
+        let is_own = self.own.as_deref() == Some(node);
+        // A pattern may stand for any name.
+        name.contains('*')
+            || self.inner.iter().any(same)
+            || (!is_own && self.outer.iter().any(same))
+            || name.parse().is_ok_and(|address: IpAddr| self.services.contains(&address))
+    }
+}
+
 /// Decides over a request, by the nodes that there are.
-pub fn decide(request: &Request, nodes: &[Node]) -> Answer {
-    match check(request, nodes) {
+pub fn decide(request: &Request, nodes: &[Node], reserved: &Reserved) -> Answer {
+    match check(request, nodes, reserved) {
         Ok(why) => Answer::Approve(why),
         Err(why) => Answer::Leave(why),
     }
 }
 
-fn check(request: &Request, nodes: &[Node]) -> Result<String, String> {
+fn check(request: &Request, nodes: &[Node], reserved: &Reserved) -> Result<String, String> {
     let subject = request.subject.as_ref().map_err(Clone::clone)?;
     let node = request.user.strip_prefix(PREFIX).ok_or_else(|| format!("{} is no node", request.user))?;
     if !request.groups.iter().any(|group| group == GROUP) {
@@ -40,6 +78,9 @@ fn check(request: &Request, nodes: &[Node]) -> Result<String, String> {
     }
     if subject.others || subject.names.is_empty() {
         return Err("it must be for DNS names and addresses, and nothing else".to_owned());
+    }
+    if let Some(name) = subject.names.iter().find(|name| reserved.has(name, node)) {
+        return Err(format!("{name} is the API server's or a Service's, and no node's"));
     }
     let known = |wanted: &&Node| wanted.metadata.name.as_deref() == Some(node);
     let own = nodes.iter().find(known).ok_or_else(|| format!("there is no node {node} yet"))?;
@@ -89,9 +130,18 @@ mod tests {
         }
     }
 
+    fn reserved() -> Reserved {
+        Reserved {
+            inner: vec!["kubernetes.default.svc".into(), "127.0.0.1".into()],
+            outer: vec!["10.0.0.7".into(), "m.example".into()],
+            services: "10.96.0.0/12".parse().unwrap(),
+            own: Some("master".into()),
+        }
+    }
+
     fn refused(request: &Request) -> String {
         let nodes = [node("one", &["10.0.0.1", "10.0.0.9"]), node("two", &["10.0.0.2", "10.0.0.9"])];
-        match decide(request, &nodes) {
+        match decide(request, &nodes, &reserved()) {
             Answer::Approve(_) => String::new(),
             Answer::Leave(why) => why,
         }
@@ -109,6 +159,30 @@ mod tests {
         assert!(refused(&Request { groups: Vec::new(), ..request(&["one"]) }).contains("not in the group"));
         assert!(refused(&Request { usages: vec!["client auth".into()], ..request(&["one"]) }).contains("not for"));
         assert!(refused(&Request { subject: Err("it cannot be read".into()), ..request(&["one"]) }).contains("read"));
-        assert!(decide(&request(&["one"]), &[]) != Answer::Approve(String::new()));
+        assert!(decide(&request(&["one"]), &[], &reserved()) != Answer::Approve(String::new()));
+    }
+
+    #[test]
+    fn what_a_node_says_of_itself_does_not_make_it_the_api_server() {
+        let names = ["10.96.0.1", "10.0.0.7", "kubernetes.default.svc", "M.example.", "127.0.0.1", "*.example"];
+        let nodes = [node("one", &names), node("kubernetes.default.svc", &[])];
+        for name in names {
+            let Answer::Leave(why) = decide(&request(&[name]), &nodes, &reserved()) else { panic!("{name}") };
+            assert!(why.contains("no node's"), "{why}");
+        }
+        let mut named = Request { user: "system:node:kubernetes.default.svc".into(), ..request(&[]) };
+        let (name, names) = (named.user.clone(), vec!["kubernetes.default.svc".to_owned()]);
+        named.subject = named.subject.map(|subject| Subject { name, names, ..subject });
+        assert!(matches!(decide(&named, &nodes, &reserved()), Answer::Leave(why) if why.contains("no node's")));
+    }
+
+    #[test]
+    fn the_masters_own_node_has_the_masters_address() {
+        let (mut own, names) = (request(&["master", "10.0.0.7"]), ["10.0.0.7"]);
+        own.user = "system:node:master".into();
+        own.subject = own.subject.map(|subject| Subject { name: "system:node:master".into(), ..subject });
+        assert!(matches!(decide(&own, &[node("master", &names)], &reserved()), Answer::Approve(_)));
+        let nobody = Reserved { own: None, ..reserved() };
+        assert!(matches!(decide(&own, &[node("master", &names)], &nobody), Answer::Leave(_)));
     }
 }

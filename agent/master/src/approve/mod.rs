@@ -17,8 +17,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 
-use decide::{Answer, decide};
+use decide::{Answer, Reserved, decide};
 use request::Request;
+
+use crate::options::Options;
+use crate::own;
+use crate::settings::Settings;
 
 /// The signer of such certificates.
 const SIGNER: &str = "kubernetes.io/kubelet-serving";
@@ -26,17 +30,22 @@ const SIGNER: &str = "kubernetes.io/kubelet-serving";
 const LOOK: Duration = Duration::from_secs(3);
 
 /// Answers for good; gives the error that ended it.
-pub async fn serve(client: &kube::Client) -> anyhow::Error {
+pub async fn serve(client: &kube::Client, options: &Options, settings: &Settings) -> anyhow::Error {
     let mut told = BTreeMap::new();
     loop {
-        if let Err(error) = look(client, &mut told).await {
+        if let Err(error) = look(client, options, settings, &mut told).await {
             return error;
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn look(client: &kube::Client, told: &mut BTreeMap<String, String>) -> Result<()> {
+async fn look(
+    client: &kube::Client,
+    options: &Options,
+    settings: &Settings,
+    told: &mut BTreeMap<String, String>,
+) -> Result<()> {
     let requests: Api<CertificateSigningRequest> = Api::all(client.clone());
     let params = ListParams::default().fields(&format!("spec.signerName={SIGNER}"));
     let pending = requests.list(&params).await.context("cannot list requests for certificates")?.items;
@@ -47,9 +56,10 @@ async fn look(client: &kube::Client, told: &mut BTreeMap<String, String>) -> Res
     }
     let nodes: Api<Node> = Api::all(client.clone());
     let nodes = nodes.list(&ListParams::default()).await.context("cannot list nodes")?.items;
+    let reserved = Reserved::of(settings, own::name(options)?);
     for csr in pending {
         let name = csr.metadata.name.clone().unwrap_or_default();
-        match decide(&Request::read(&csr), &nodes) {
+        match decide(&Request::read(&csr), &nodes, &reserved) {
             Answer::Approve(why) => {
                 approve(&requests, &name, &why).await?;
                 tracing::info!("approved {name}: {why}");

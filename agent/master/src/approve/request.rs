@@ -7,6 +7,10 @@ use x509_parser::prelude::FromDer;
 
 use crate::pki::read::general;
 
+/// What a request in PEM begins and ends with.
+const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----";
+const END: &str = "-----END CERTIFICATE REQUEST-----";
+
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -46,7 +50,18 @@ impl Request {
     }
 }
 
+/// Whether a text is one block and nothing else. Whoever signs reads it with another reader, which must find the
+/// same block as this one.
+fn is_one_block(text: &str) -> bool {
+    let body = text.trim().strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END));
+    body.is_some_and(|body| {
+        body.starts_with(['\r', '\n'])
+            && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=\r\n".contains(&byte))
+    })
+}
+
 fn subject(pem: &[u8]) -> Option<Subject> {
+    std::str::from_utf8(pem).ok().filter(|text| is_one_block(text))?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
     let (_, request) = X509CertificationRequest::from_der(&pem.contents).ok()?;
     let dn = &request.certification_request_info.subject;
@@ -82,5 +97,17 @@ mod tests {
         assert_eq!(read.name, "system:node:one");
         assert_eq!((read.groups, read.names), (vec!["system:nodes".to_owned()], vec!["one".into(), "10.0.0.1".into()]));
         assert_eq!(subject(b"nothing"), None);
+        // One reader takes the first block, another the first that ends as it begins.
+        let harmless = pem.replace("END CERTIFICATE REQUEST", "END X");
+        for crafted in [
+            format!("{harmless}{pem}"),
+            format!("{pem}{pem}"),
+            format!("x\n{pem}"),
+            pem.replace("CERTIFICATE REQUEST", "X"),
+            pem.replacen(END, &format!("{END} "), 1) + "x",
+            pem.replacen('\n', "\nProc-Type: x\n\n", 1),
+        ] {
+            assert_eq!(subject(crafted.as_bytes()), None, "{crafted}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use keelson_common::pki::{Authority, Pair, Subject, YEAR};
 
 use super::identity::Identity;
@@ -51,13 +51,7 @@ impl Signer {
 
 /// Checks that a key and a certificate are an authority's.
 pub fn issuer(pair: &Pair) -> Result<Authority> {
-    let authority = Authority::open(pair).context("its key or its certificate cannot be read")?;
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pair.certificate.as_bytes())?;
-    let certificate = pem.parse_x509()?;
-    let same = certificate.public_key().raw == authority.public_key();
-    ensure!(same, "its key and its certificate do not belong together");
-    ensure!(certificate.is_ca(), "its certificate is not an authority's");
-    Ok(authority)
+    Authority::check(pair).map_err(anyhow::Error::msg)
 }
 
 /// Makes a key and signs a certificate for it.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
+use keelson_common::pki::certificate_hash;
 use keelson_common::secret::CaHash;
-use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::X509Certificate;
@@ -19,9 +19,7 @@ fn pem(text: &str) -> Result<Pem> {
 
 /// The hash of an authority's key, as nodes are given it.
 pub fn hash(certificate: &str) -> Result<CaHash> {
-    let pem = pem(certificate)?;
-    let certificate = pem.parse_x509().context("it is no certificate")?;
-    Ok(CaHash::new(Sha256::digest(certificate.public_key().raw).into()))
+    certificate_hash(certificate).context("it is no certificate")
 }
 
 /// Why a certificate has to be made anew; nothing when it will do. `now`: seconds since 1970.
