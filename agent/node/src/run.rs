@@ -21,6 +21,8 @@ use crate::pods::{Parts, Registry};
 use crate::report::{self, Stage};
 use crate::{Context, events, eviction, join, logs, network, node, pods, server, supervision};
 
+/// How often memory is given back.
+const MEMORY: Duration = Duration::from_secs(30);
 /// How long the Node is waited for before pods are started.
 const KNOWN: Duration = Duration::from_secs(3);
 
@@ -31,6 +33,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (stage, stages) = watch::channel(Stage::Joining { problem: None });
     tokio::spawn(report::serve(settings.clone(), stages));
     tokio::spawn(supervision::watchdog());
+    tokio::spawn(stay_small());
     supervision::ready();
     tokio::select! {
         ended = node(settings, stage) => ended,
@@ -38,6 +41,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             supervision::stopping();
             Ok(())
         }
+    }
+}
+
+/// Gives memory back that is not needed any more, for good: many pods at once leave the heap full of holes.
+async fn stay_small() {
+    loop {
+        tokio::time::sleep(MEMORY).await;
+        keelson_common::memory::give_back();
     }
 }
 

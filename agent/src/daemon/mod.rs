@@ -12,7 +12,6 @@
 pub mod book;
 pub(crate) mod boot;
 mod mainloop;
-mod memory;
 mod options;
 pub(crate) mod privileges;
 pub(crate) mod reboot;

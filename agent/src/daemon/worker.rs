@@ -17,7 +17,7 @@ use crate::model::request::Upgrade;
 use crate::model::transaction::Failure;
 use crate::model::{HostStatus, Outcome, Progress, Request, time};
 
-use super::{boot, memory};
+use super::boot;
 
 /// What the worker is asked to do.
 pub enum Job {
@@ -135,7 +135,7 @@ impl Worker {
         }
         self.note(request, uid, &result);
         let result = result.map_err(|error| Failure { kind: error.kind().into(), message: error.chain() });
-        memory::give_back();
+        keelson_common::memory::give_back();
         // The main loop outlives this thread.
         let _ = self.events.send(Event::Finished(id, Box::new(result)));
     }

@@ -1,5 +1,5 @@
-//! Owns giving memory back: a pull or a prune fills the heap with small blocks of libostree's, and
-//! glibc keeps the pages after they are freed.
+//! Owns giving memory back: a pull, a prune or thirty pods at once fill the heap with small blocks, and glibc keeps
+//! the pages after they are freed.
 //!
 //! The one call here is `unsafe` only by its being foreign: `malloc_trim` has no precondition.
 #![expect(unsafe_code, reason = "glibc's malloc_trim is reached through the foreign function interface only")]
