@@ -26,6 +26,7 @@ pub struct State {
 
 /// A look for versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Checked {
     /// When, in seconds since the epoch.
     pub time: u64,
@@ -35,6 +36,7 @@ pub struct Checked {
 
 /// A reboot that is under way. It is written before anything is taken from others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Attempt {
     /// The boot that it began in.
     pub boot_id: String,
@@ -56,6 +58,7 @@ pub struct Attempt {
 
 /// Something that did not work out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Retry {
     /// Not before this, in seconds since the epoch.
     pub after: u64,
@@ -67,6 +70,7 @@ pub struct Retry {
 
 /// A version that was rebooted for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tried {
     /// The commit.
     pub checksum: String,
@@ -116,6 +120,19 @@ mod tests {
         assert_eq!(State::read(&below).unwrap(), state);
         std::fs::write(below.join(FILE), "{").unwrap();
         assert_eq!(State::read(&below).unwrap(), State::default());
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_read_as_far_as_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{ "checked": { "time": 1 }, "attempt": { "boot_id": "b", "later": true }, "retry": { "after": 2 },
+            "tried": { "checksum": "c" } }"#;
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        let state = State::read(folder.path()).unwrap();
+        assert_eq!(state.attempt, Some(Attempt { boot_id: "b".into(), ..Attempt::default() }));
+        assert_eq!(state.checked.map(|checked| checked.time), Some(1));
+        assert_eq!(state.retry.map(|retry| retry.after), Some(2));
+        assert_eq!(state.tried, Some(Tried { checksum: "c".into(), count: 0 }));
     }
 
     #[test]
