@@ -144,7 +144,9 @@ fn when_due(seen: &Observed<'_>, staged: &Candidate, check: u64) -> Step {
     if seen.demand.is_some_and(|demand| demand.at_once) {
         return take(seen, None);
     }
-    let turn = spread::turn(staged.made, seen.settings.spread, seen.machine, &staged.checksum);
+    // A version may be published long after it was made. What a clock noted which was ahead counts as now.
+    let since = seen.state.staged_since(&staged.checksum).unwrap_or(seen.now).min(seen.now);
+    let turn = spread::turn(staged.made.max(since), seen.settings.spread, seen.machine, &staged.checksum);
     if seen.now < turn {
         return Step::Wait { until: sooner(turn), why: Why::Turn(turn) };
     }
@@ -198,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::update::settings::Lock;
-    use crate::update::state::{Checked, Retry, Tried};
+    use crate::update::state::{Checked, Retry, Staged, Tried};
 
     const NOW: u64 = 1_790_000_000;
 
@@ -333,6 +335,28 @@ mod tests {
         state.retry = Some(Retry { after: NOW + 5, count: 1, problem: "held".into() });
         assert_eq!(next(&seen(&settings, &state)), Step::Wait { until: NOW + 5, why: Why::Retry("held".into()) });
         assert_eq!(at_once(&state), Step::Reboot);
+    }
+
+    #[test]
+    fn a_turn_counts_from_when_this_host_has_the_version() {
+        let (mut settings, mut state) = (settings(json!({ "policy": "immediate" })), checked());
+        settings.spread = Duration::from_secs(86_400);
+        // It was published two days after it was made.
+        let staged = Candidate { made: NOW - 2 * 86_400, ..candidate("2") };
+        let turn = |state: &State| match next(&Observed { staged: Some(staged.clone()), ..seen(&settings, state) }) {
+            Step::Wait { why: Why::Turn(turn), .. } => turn,
+            other => panic!("{other:?}"),
+        };
+        let from = |moment: u64| spread::turn(moment, settings.spread, "m", "2");
+        assert_eq!(turn(&state), from(NOW));
+        state.note_staged("2", NOW - 5);
+        assert_eq!(turn(&state), from(NOW - 5));
+        state.staged = Some(Staged { checksum: "2".into(), since: NOW + 300_000_000 });
+        assert_eq!(turn(&state), from(NOW), "the clock was ahead");
+        // A commit that was made after it was staged counts from then: a clock was behind.
+        state.staged = Some(Staged { checksum: "2".into(), since: 5 });
+        let made = Observed { staged: Some(candidate("2")), ..seen(&settings, &state) };
+        assert_eq!(waits(&next(&made)), &Why::Turn(from(NOW - 10)));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct State {
     pub retry: Option<Retry>,
     /// The version that was last rebooted for, and how often.
     pub tried: Option<Tried>,
+    /// The version that was last seen staged, and since when.
+    pub staged: Option<Staged>,
 }
 
 /// A look for versions.
@@ -78,6 +80,16 @@ pub struct Tried {
     pub count: u32,
 }
 
+/// A version that was seen staged; it is remembered also while it is staged no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Staged {
+    /// The commit.
+    pub checksum: String,
+    /// When it was first, in seconds since the epoch.
+    pub since: u64,
+}
+
 impl State {
     /// Reads it; nothing is known where there is no file, or none that can be understood.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
@@ -101,6 +113,20 @@ impl State {
         let before = self.tried.take().filter(|tried| tried.checksum == checksum);
         let count = before.map_or(0, |tried| tried.count).saturating_add(1);
         self.tried = Some(Tried { checksum: checksum.to_owned(), count });
+    }
+
+    /// Notes that a version is staged; whether that is news. One that a clock noted which was ahead is so from now on.
+    pub fn note_staged(&mut self, checksum: &str, now: u64) -> bool {
+        let known = self.staged_since(checksum).is_some_and(|since| since <= now);
+        if !known {
+            self.staged = Some(Staged { checksum: checksum.to_owned(), since: now });
+        }
+        !known
+    }
+
+    /// Since when a version is staged here, where that is known.
+    pub fn staged_since(&self, checksum: &str) -> Option<u64> {
+        self.staged.as_ref().filter(|staged| staged.checksum == checksum).map(|staged| staged.since)
     }
 }
 
@@ -154,5 +180,15 @@ mod tests {
             state.rebooting(checksum);
         }
         assert_eq!(state.tried, Some(Tried { checksum: "b".into(), count: 1 }));
+    }
+
+    #[test]
+    fn a_version_is_staged_since_it_was_first() {
+        let mut state = State::default();
+        assert!(state.note_staged("a", 100) && !state.note_staged("a", 200));
+        assert_eq!((state.staged_since("a"), state.staged_since("b")), (Some(100), None));
+        assert!(state.note_staged("a", 50), "the clock was ahead");
+        assert!(!state.note_staged("a", 60) && state.note_staged("b", 300));
+        assert_eq!((state.staged_since("a"), state.staged_since("b")), (None, Some(300)));
     }
 }

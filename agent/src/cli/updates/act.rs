@@ -12,7 +12,7 @@ use super::super::print;
 use super::agent::{Agent, Seen};
 use crate::daemon::reboot;
 use crate::model::{UpdateState, time};
-use crate::update::decide::Ended;
+use crate::update::decide::{Demand, Ended};
 use crate::update::fleetlock::{FleetLock, FleetLockError};
 use crate::update::state::{Attempt, Checked};
 use crate::update::{Lock, Step};
@@ -23,6 +23,17 @@ const LOCK: [u64; 2] = [120, 300];
 const DRAIN: [u64; 2] = [900, 4 * 3600];
 /// How long a request to the cluster may take.
 const REQUEST: Duration = Duration::from_secs(120);
+
+/// Looks at the host, for whom, and writes down since when it has what is staged.
+pub async fn look(agent: &Agent, demand: Option<Demand>) -> anyhow::Result<Seen> {
+    let mut seen = agent.look(demand).await?;
+    if let Some(staged) = &seen.status.staged
+        && seen.state.note_staged(&staged.checksum, seen.now)
+    {
+        seen.state.write(&agent.paths.state)?;
+    }
+    Ok(seen)
+}
 
 /// Does a step; gives what there is to say of it. A step that only waits does nothing.
 pub async fn perform(agent: &Agent, seen: &mut Seen, step: &Step) -> anyhow::Result<String> {

@@ -42,7 +42,7 @@ pub async fn run(args: &Args, agent: &Agent) -> anyhow::Result<()> {
     if !args.yes && !agent.json && confirm::can_ask() && !confirm::ask("Go over to the newest version, and reboot?")? {
         return print::line("Nothing was changed.");
     }
-    let mut seen = agent.look(Some(demand)).await?;
+    let mut seen = act::look(agent, Some(demand)).await?;
     let problem = tokio::select! {
         done = go(agent, &mut seen) => match done {
             Ok(message) => return said(agent, &message),
@@ -78,7 +78,7 @@ async fn go(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
             eprintln!("{message}");
         }
         let healthy = seen.healthy;
-        *seen = agent.look(seen.demand).await?;
+        *seen = act::look(agent, seen.demand).await?;
         seen.healthy = healthy;
     }
 }
