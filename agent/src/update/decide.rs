@@ -118,12 +118,14 @@ pub fn next(seen: &Observed<'_>) -> Step {
     if settings.policy == Policy::Manual && demand.is_none() {
         return Step::Rest;
     }
-    if let Some(retry) = state.retry.as_ref().filter(|retry| demand.is_none() && seen.now < retry.after) {
+    if let Some(retry) = state.retry.as_ref().filter(|retry| demand.is_none() && retry.waits(seen.now)) {
         return Step::Wait { until: retry.after, why: Why::Retry(retry.problem.clone()) };
     }
-    // A clock that was set back does not put a check off for years.
+    // A clock that was set back does not put a check off for years: neither a last one nor a start that are ahead
+    // of it count.
     let last = state.checked.as_ref().map(|checked| checked.time).filter(|time| *time <= seen.now);
-    let check = spread::next_check(last, seen.started, settings.check_every, seen.machine);
+    let started = if seen.started <= seen.now { seen.started } else { 0 };
+    let check = spread::next_check(last, started, settings.check_every, seen.machine);
     if demand.is_none() && seen.now >= check {
         return Step::Check;
     }
@@ -374,6 +376,11 @@ mod tests {
         let settings = settings(json!({ "policy": "immediate" }));
         let state =
             State { checked: Some(Checked { time: NOW + 9_000_000, message: String::new() }), ..State::default() };
+        assert_eq!(next(&seen(&settings, &state)), Step::Check);
+        assert_eq!(next(&Observed { started: NOW + 9_000_000, ..seen(&settings, &state) }), Step::Check, "its start");
+        // What failed at that time is not waited with for years, either.
+        let retry = Some(Retry { after: NOW + 9_000_000, count: 1, problem: "a certificate has expired".into() });
+        let state = State { retry, ..State::default() };
         assert_eq!(next(&seen(&settings, &state)), Step::Check);
     }
 }

@@ -9,6 +9,8 @@ use crate::kept;
 
 /// Its file, below keeld's folder.
 pub const FILE: &str = "update.json";
+/// The longest that anything which did not work out is waited with, in seconds.
+pub const LONGEST_WAIT: u64 = 4 * 3600;
 
 /// What is known from before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +70,13 @@ pub struct Retry {
     pub count: u32,
     /// Why.
     pub problem: String,
+}
+
+impl Retry {
+    /// Whether it is to be waited yet. What lies further ahead than any wait was written by a clock that was ahead.
+    pub fn waits(&self, now: u64) -> bool {
+        now < self.after && self.after - now <= LONGEST_WAIT
+    }
 }
 
 /// A version that was rebooted for.
@@ -166,11 +175,14 @@ mod tests {
         let mut state = State::default();
         let waits: Vec<u64> = (0..5)
             .map(|_| {
-                state.failed(1000, "no".into(), 60, 300);
-                state.retry.as_ref().unwrap().after - 1000
+                state.failed(100_000, "no".into(), 60, 300);
+                state.retry.as_ref().unwrap().after - 100_000
             })
             .collect();
         assert_eq!(waits, [60, 120, 240, 300, 300]);
+        let retry = state.retry.unwrap();
+        assert!(retry.waits(retry.after - 1) && retry.waits(retry.after - LONGEST_WAIT) && !retry.waits(retry.after));
+        assert!(!retry.waits(retry.after - LONGEST_WAIT - 1), "the clock was ahead");
     }
 
     #[test]

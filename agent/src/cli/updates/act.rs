@@ -14,13 +14,13 @@ use crate::daemon::reboot;
 use crate::model::{UpdateState, time};
 use crate::update::decide::{Demand, Ended};
 use crate::update::fleetlock::{FleetLock, FleetLockError};
-use crate::update::state::{Attempt, Checked};
+use crate::update::state::{Attempt, Checked, LONGEST_WAIT};
 use crate::update::{Lock, Step};
 
 /// How long to wait after something did not work out, at first and at most: a check, the lock, a drain.
 const CHECK: [u64; 2] = [60, 3600];
 const LOCK: [u64; 2] = [120, 300];
-const DRAIN: [u64; 2] = [900, 4 * 3600];
+const DRAIN: [u64; 2] = [900, LONGEST_WAIT];
 /// How long a request to the cluster may take.
 const REQUEST: Duration = Duration::from_secs(120);
 
