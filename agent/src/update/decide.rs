@@ -1,6 +1,10 @@
 //! Owns the decision what to do next, purely: a step, from what is seen.
 
+use std::collections::BTreeSet;
+
 use keelson_common::provision::Policy;
+
+use crate::model::{Deployment, HostStatus, Role, Update, UpdateState};
 
 use super::settings::Settings;
 use super::spread;
@@ -19,6 +23,8 @@ pub struct Candidate {
     pub label: String,
     /// When it was made, in seconds since the epoch.
     pub made: u64,
+    /// The refspec that it came from.
+    pub refspec: Option<String>,
 }
 
 /// A person who wants the newest version now.
@@ -101,6 +107,8 @@ pub enum Why {
     GivenUp(String),
     /// A newer version than this, which was rebooted for in vain.
     Tried(String),
+    /// Another version than this, which its ref does not hold any more.
+    Withdrawn(String),
     /// This host's turn.
     Turn(u64),
     /// A window; none ever opens where there is no moment.
@@ -136,6 +144,7 @@ pub fn next(seen: &Observed<'_>) -> Step {
     match demand {
         None if seen.given_up.contains(&staged.checksum) => wait(Why::GivenUp(staged.label.clone())),
         None if tried_out(state, &staged.checksum) => wait(Why::Tried(staged.label.clone())),
+        None if withdrawn(state, staged) => wait(Why::Withdrawn(staged.label.clone())),
         _ => when_due(seen, staged, check),
     }
 }
@@ -194,15 +203,39 @@ fn tried_out(state: &State, checksum: &str) -> bool {
     state.tried.as_ref().is_some_and(|tried| tried.checksum == checksum && tried.count >= TRIES)
 }
 
+/// Whether the last look found another version at the ref that a staged one came from. One from before it was staged
+/// tells nothing.
+fn withdrawn(state: &State, staged: &Candidate) -> bool {
+    let (Some(checked), Some(since)) = (&state.checked, state.staged_since(&staged.checksum)) else { return false };
+    let head = checked.head.as_ref().filter(|head| staged.refspec.as_ref() == Some(&head.refspec));
+    since < checked.time && head.is_some_and(|head| head.checksum != staged.checksum)
+}
+
+/// The staged version that is dropped when its ref is found to hold what is no newer: it was withdrawn. It stays where
+/// something would go with it that a person asked for: kernel arguments, another ref, or a rollback.
+pub fn dropped<'a>(status: &'a HostStatus, update: &Update) -> Option<&'a Deployment> {
+    let (booted, staged) = (status.booted.as_ref()?, status.staged.as_ref()?);
+    let no_newer = matches!(update.state, UpdateState::UpToDate | UpdateState::Older);
+    let its_own = staged.refspec.as_ref() == Some(&update.refspec) && staged.checksum != booted.checksum;
+    let kargs = |of: &Deployment| of.kargs.iter().cloned().collect::<BTreeSet<_>>();
+    let alone = kargs(staged) == kargs(booted)
+        && staged.refspec == booted.refspec
+        && status.deployments.iter().all(|other| other.role != Role::Pending);
+    (no_newer && its_own && alone && staged.checksum != update.to.checksum).then_some(staged)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use keelson_common::packages::PackageDiff;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::transaction::CommitSummary;
+    use crate::model::{Signature, SignatureState};
     use crate::update::settings::Lock;
-    use crate::update::state::{Checked, Retry, Staged, Tried};
+    use crate::update::state::{Checked, Head, Retry, Staged, Tried};
 
     const NOW: u64 = 1_790_000_000;
 
@@ -211,11 +244,16 @@ mod tests {
     }
 
     fn candidate(checksum: &str) -> Candidate {
-        Candidate { checksum: checksum.into(), label: format!("v{checksum}"), made: NOW - 10 }
+        Candidate {
+            checksum: checksum.into(),
+            label: format!("v{checksum}"),
+            made: NOW - 10,
+            refspec: Some("keelson:host".into()),
+        }
     }
 
     fn checked() -> State {
-        State { checked: Some(Checked { time: NOW - 60, message: String::new() }), ..State::default() }
+        State { checked: Some(Checked { time: NOW - 60, ..Checked::default() }), ..State::default() }
     }
 
     fn seen<'a>(settings: &'a Settings, state: &'a State) -> Observed<'a> {
@@ -317,6 +355,77 @@ mod tests {
     }
 
     #[test]
+    fn what_its_ref_does_not_hold_any_more_is_left_alone() {
+        let settings = settings(json!({ "policy": "immediate" }));
+        let looked = |refspec: &str, checksum: &str| {
+            let head = Some(Head { refspec: refspec.into(), checksum: checksum.into() });
+            let checked = Some(Checked { time: NOW - 60, head, ..Checked::default() });
+            State { checked, staged: Some(Staged { checksum: "2".into(), since: NOW - 600 }), ..State::default() }
+        };
+        let mut state = looked("keelson:host", "1");
+        assert_eq!(waits(&next(&seen(&settings, &state))), &Why::Withdrawn("v2".into()));
+        let person = Observed { demand: Some(Demand { at_once: false }), ..seen(&settings, &state) };
+        assert_eq!(next(&person), Step::Reboot, "a person may");
+        // The same version with other kernel arguments, and what is staged from another ref.
+        let again = Observed { booted: "2", ..seen(&settings, &state) };
+        assert_eq!(waits(&next(&again)), &Why::NextCheck);
+        let rebased = Candidate { refspec: Some("keelson:next".into()), ..candidate("2") };
+        assert_eq!(next(&Observed { staged: Some(rebased), ..seen(&settings, &state) }), Step::Reboot);
+        assert_eq!(next(&seen(&settings, &looked("keelson:host", "2"))), Step::Reboot);
+        // Staged by a person after the last look.
+        state.staged = Some(Staged { checksum: "2".into(), since: NOW - 60 });
+        assert_eq!(next(&seen(&settings, &state)), Step::Reboot);
+        state.staged = None;
+        assert_eq!(next(&seen(&settings, &state)), Step::Reboot);
+    }
+
+    fn deployment(role: Role, checksum: &str) -> Deployment {
+        Deployment {
+            index: 0,
+            role,
+            version: None,
+            checksum: checksum.into(),
+            refspec: Some("keelson:host".into()),
+            timestamp: String::new(),
+            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
+            pinned: false,
+            kargs: vec!["quiet".into()],
+        }
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_dropped_where_nothing_goes_with_it() {
+        let commit =
+            |checksum: &str| CommitSummary { version: None, checksum: checksum.into(), timestamp: String::new() };
+        let holds = |checksum: &str, state| Update {
+            state,
+            refspec: "keelson:host".into(),
+            from: commit("1"),
+            to: commit(checksum),
+            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
+            packages: PackageDiff::default(),
+            download: None,
+        };
+        let goes = |deployments: Vec<Deployment>, update: &Update| {
+            dropped(&HostStatus::new("s".into(), deployments), update).is_some()
+        };
+        let (staged, booted) = (deployment(Role::Staged, "2"), deployment(Role::Booted, "1"));
+        let pair = vec![staged.clone(), booted.clone()];
+        let back = holds("1", UpdateState::UpToDate);
+        assert!(goes(pair.clone(), &back) && goes(pair.clone(), &holds("0", UpdateState::Older)));
+        assert!(!goes(pair.clone(), &holds("2", UpdateState::Staged)) && !goes(vec![booted.clone()], &back));
+        assert!(!goes(pair.clone(), &holds("3", UpdateState::Available)), "a newer one takes its place");
+        assert!(!goes(pair, &Update { refspec: "keelson:next".into(), ..back.clone() }), "another ref was asked");
+        let arguments = Deployment { kargs: vec![], ..staged.clone() };
+        assert!(!goes(vec![arguments, booted.clone()], &back));
+        let same = Deployment { checksum: "1".into(), ..staged.clone() };
+        assert!(!goes(vec![same, booted.clone()], &holds("0", UpdateState::Older)));
+        let rebased = Deployment { refspec: Some("keelson:before".into()), ..booted.clone() };
+        assert!(!goes(vec![staged.clone(), rebased], &back));
+        assert!(!goes(vec![staged, deployment(Role::Pending, "0"), booted], &back), "a rollback");
+    }
+
+    #[test]
     fn turns_windows_and_failures_are_waited_for() {
         let told = json!({ "policy": "windows", "windows": [{ "start": "03:00", "length": "1h" }] });
         let (mut settings, mut state) = (settings(told), checked());
@@ -324,7 +433,7 @@ mod tests {
         assert!(matches!(waits(&next(&seen(&settings, &state))), Why::Window(Some(_))));
         let open = Observed { now: NOW + 46_000, started: NOW + 46_000, ..seen(&settings, &state) };
         let mut late = state.clone();
-        late.checked = Some(Checked { time: NOW + 45_990, message: String::new() });
+        late.checked = Some(Checked { time: NOW + 45_990, ..Checked::default() });
         assert_eq!(next(&Observed { state: &late, ..open }), Step::Reboot, "03:00 the next day");
         settings.spread = Duration::from_secs(86_400);
         let Step::Wait { until, why: Why::Turn(turn) } = next(&seen(&settings, &state)) else { panic!("no turn") };
@@ -375,7 +484,7 @@ mod tests {
     fn a_clock_that_went_back_does_not_stop_checks() {
         let settings = settings(json!({ "policy": "immediate" }));
         let state =
-            State { checked: Some(Checked { time: NOW + 9_000_000, message: String::new() }), ..State::default() };
+            State { checked: Some(Checked { time: NOW + 9_000_000, ..Checked::default() }), ..State::default() };
         assert_eq!(next(&seen(&settings, &state)), Step::Check);
         assert_eq!(next(&Observed { started: NOW + 9_000_000, ..seen(&settings, &state) }), Step::Check, "its start");
         // What failed at that time is not waited with for years, either.

@@ -36,6 +36,18 @@ pub struct Checked {
     pub time: u64,
     /// What came of it.
     pub message: String,
+    /// What the ref that is followed held.
+    pub head: Option<Head>,
+}
+
+/// The newest commit of a ref.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Head {
+    /// The refspec, `REMOTE:REF`.
+    pub refspec: String,
+    /// The commit.
+    pub checksum: String,
 }
 
 /// A reboot that is under way. It is written before anything is taken from others.

@@ -11,10 +11,10 @@ use super::super::node::{Failure, Progress, run_program};
 use super::super::print;
 use super::agent::{Agent, Seen};
 use crate::daemon::reboot;
-use crate::model::{UpdateState, time};
-use crate::update::decide::{Demand, Ended};
+use crate::model::{Update, UpdateState, time};
+use crate::update::decide::{Demand, Ended, dropped};
 use crate::update::fleetlock::{FleetLock, FleetLockError};
-use crate::update::state::{Attempt, Checked, LONGEST_WAIT};
+use crate::update::state::{Attempt, Checked, Head, LONGEST_WAIT};
 use crate::update::{Lock, Step};
 
 /// How long to wait after something did not work out, at first and at most: a check, the lock, a drain.
@@ -58,29 +58,49 @@ async fn await_health(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> 
 /// Looks for versions, and has a newer one staged.
 async fn check(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
     let found = find(agent, seen).await;
-    let now = time::now();
+    let time = time::now();
     match &found {
-        Ok(message) => {
-            seen.state.checked = Some(Checked { time: now, message: message.clone() });
+        Ok((message, head)) => {
+            seen.state.checked = Some(Checked { time, message: message.clone(), head: head.clone() });
             seen.state.retry = None;
         }
-        Err(error) => seen.state.failed(now, format!("cannot look for versions: {error:#}"), CHECK[0], CHECK[1]),
+        Err(error) => seen.state.failed(time, format!("cannot look for versions: {error:#}"), CHECK[0], CHECK[1]),
     }
     seen.state.write(&agent.paths.state)?;
-    found
+    found.map(|(message, _)| message)
 }
 
-async fn find(agent: &Agent, seen: &Seen) -> anyhow::Result<String> {
-    let keeld = &agent.session.keeld;
-    let checked = print::done(follow(&agent.session, keeld.check()).await?)?;
-    let Some(update) = checked.update.filter(|update| update.state == UpdateState::Available) else {
-        return Ok(checked.message);
+/// What the ref holds, and what came of it.
+async fn find(agent: &Agent, seen: &Seen) -> anyhow::Result<(String, Option<Head>)> {
+    let checked = print::done(follow(&agent.session, agent.session.keeld.check()).await?)?;
+    let Some(update) = checked.update else { return Ok((checked.message, None)) };
+    let message = match update.state {
+        UpdateState::Available => stage(agent, seen, &update).await?,
+        _ => drop_withdrawn(agent, seen, &update).await?.unwrap_or(checked.message),
     };
+    Ok((message, Some(Head { refspec: update.refspec, checksum: update.to.checksum })))
+}
+
+/// Has what the ref holds staged.
+async fn stage(agent: &Agent, seen: &Seen, update: &Update) -> anyhow::Result<String> {
     if agent.gave_up(seen, &update.to.checksum) {
         return Ok(format!("{} was given up as unhealthy; a newer one is waited for.", update.to.label()));
     }
-    let start = keeld.upgrade(&update.to.checksum, false, false, false);
+    let start = agent.session.keeld.upgrade(&update.to.checksum, false, false, false);
     Ok(print::done(follow(&agent.session, start).await?)?.message)
+}
+
+/// Drops what was withdrawn: the next shutdown would finalize it, whatever that is for.
+async fn drop_withdrawn(agent: &Agent, seen: &Seen, update: &Update) -> anyhow::Result<Option<String>> {
+    let Some(staged) = dropped(&seen.status, update).filter(|_| seen.demand.is_none()) else { return Ok(None) };
+    // Somebody may have staged another one meanwhile.
+    if agent.session.status().await?.deployments != seen.status.deployments {
+        return Ok(None);
+    }
+    let done = async { print::done(follow(&agent.session, agent.session.keeld.cleanup(true, false)).await?) };
+    done.await.with_context(|| format!("cannot drop {}, which was withdrawn", staged.label()))?;
+    let (refspec, holds) = (&update.refspec, update.to.label());
+    Ok(Some(format!("{} was withdrawn, as {refspec} holds {holds} now; it is staged no more.", staged.label())))
 }
 
 /// Writes down that a reboot is under way.

@@ -111,5 +111,6 @@ impl Agent {
 fn candidate(staged: &Deployment) -> Candidate {
     let made = staged.timestamp.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).unwrap_or_default();
     let made = u64::try_from(made).unwrap_or_default();
-    Candidate { checksum: staged.checksum.clone(), label: staged.label().to_owned(), made }
+    let (checksum, refspec) = (staged.checksum.clone(), staged.refspec.clone());
+    Candidate { checksum, label: staged.label().to_owned(), made, refspec }
 }
