@@ -183,14 +183,31 @@ async fn fail(agent: &Agent, seen: &mut Seen, why: &str, [first, most]: [u64; 2]
 /// Gives back what an attempt took; it is forgotten once that is done.
 pub async fn undo(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
     let Some(attempt) = seen.state.attempt.clone() else { return Ok(()) };
+    let_pods_come(agent, seen, &attempt).await?;
+    give_lock(agent, seen, &attempt).await?;
+    forget(agent, seen)
+}
+
+async fn let_pods_come(agent: &Agent, seen: &Seen, attempt: &Attempt) -> anyhow::Result<()> {
     if attempt.draining && seen.node {
         let message = on_node(agent, &["uncordon".to_owned()], REQUEST).await;
-        progress(agent).line(&message.context("cannot let new pods come again")?);
+        progress(agent).line(&message.context("cannot let new pods come again, as `kubectl uncordon` does")?);
     }
-    // Also one that was asked for and not had: the answer may have been lost.
-    if let Some(lock) = &attempt.lock {
-        give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))?;
+    Ok(())
+}
+
+/// Gives the lock back, also one that was asked for and not had: the answer may have been lost.
+async fn give_lock(agent: &Agent, seen: &Seen, attempt: &Attempt) -> anyhow::Result<()> {
+    let Some(lock) = &attempt.lock else { return Ok(()) };
+    if lock.is_gone(seen.node) {
+        let what = format!("{lock} counts as given back, as this host is no node of a cluster any more");
+        progress(agent).line(&format!("{what}; where that has it still, {}", lock.by_hand(&agent.machine)));
+        return Ok(());
     }
+    give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))
+}
+
+fn forget(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
     seen.state.attempt = None;
     seen.state.write(&agent.paths.state)
 }
@@ -198,7 +215,7 @@ pub async fn undo(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
 /// Tells the cluster of a version that was given up here, before the next host may try it.
 async fn tell_given_up(agent: &Agent, seen: &Seen, attempt: &Attempt) -> anyhow::Result<()> {
     let Some(given_up) = seen.record.gave_up(&attempt.checksum) else { return Ok(()) };
-    if !matches!(attempt.lock, Some(Lock::Cluster { .. })) {
+    if !matches!(attempt.lock, Some(Lock::Cluster { .. })) || !seen.node {
         return Ok(());
     }
     let why = given_up.why.join("; ");
@@ -219,7 +236,10 @@ async fn give_back(agent: &Agent, seen: &mut Seen, ended: Ended) -> anyhow::Resu
         (seen.state.tried, seen.state.retry) = (None, None);
         seen.state.write(&agent.paths.state)?;
     }
-    let gave = if attempt.lock.is_some() { "; the reboot lock is given back" } else { "" };
+    let gave = match &attempt.lock {
+        Some(lock) if !lock.is_gone(seen.node) => "; the reboot lock is given back",
+        _ => "",
+    };
     Ok(match ended {
         Ended::Booted if as_wanted => format!("{runs} is healthy{gave}"),
         Ended::Booted => format!("{runs} is healthy; {} did not stay{gave}", attempt.label),
@@ -227,13 +247,26 @@ async fn give_back(agent: &Agent, seen: &mut Seen, ended: Ended) -> anyhow::Resu
     })
 }
 
-/// Gives the lock back by hand; the one that the host was told of, where none is known to be had.
+/// Gives the lock back by hand; the one that the host was told of, where none is known to be had. A reboot that was
+/// under way is forgotten, whatever comes of that: a host whose lender is gone for good updates itself no more
+/// otherwise.
 pub async fn release(agent: &Agent) -> anyhow::Result<String> {
     let mut seen = agent.look(None).await?;
-    let known = seen.state.attempt.is_some();
-    undo(agent, &mut seen).await?;
+    if let Some(attempt) = seen.state.attempt.clone() {
+        let pods = let_pods_come(agent, &seen, &attempt).await.map_err(|error| format!("{error:#}"));
+        let by_hand = attempt.lock.as_ref().map(|lock| lock.by_hand(&agent.machine)).unwrap_or_default();
+        let lock = give_lock(agent, &seen, &attempt).await.map_err(|error| format!("{error:#}; {by_hand}"));
+        forget(agent, &mut seen)?;
+        let left: Vec<String> = [pods, lock].into_iter().filter_map(Result::err).collect();
+        return Ok(match left.is_empty() {
+            true => "What the reboot that was under way had taken is given back.".to_owned(),
+            false => format!(
+                "WARNING: the reboot that was under way is forgotten, but not all is given back that it had taken: {}",
+                left.join("; ")
+            ),
+        });
+    }
     match &agent.settings.lock {
-        _ if known => Ok("What the reboot that was under way had taken is given back.".to_owned()),
         Some(lock) => {
             give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))?;
             Ok(format!("No reboot was under way; {lock} is given back all the same, if this host had it."))
