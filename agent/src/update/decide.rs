@@ -55,6 +55,8 @@ pub struct Observed<'a> {
     pub staged: Option<Candidate>,
     /// The commits that were given up as unhealthy.
     pub given_up: &'a [String],
+    /// The commit that somebody rolled back from.
+    pub left: Option<&'a str>,
     /// Whether the host is healthy, where somebody looked.
     pub healthy: Option<bool>,
     /// Whether the host is a node of a cluster.
@@ -107,6 +109,8 @@ pub enum Why {
     GivenUp(String),
     /// A newer version than this, which was rebooted for in vain.
     Tried(String),
+    /// A newer version than this, which somebody rolled back from.
+    RolledBack(String),
     /// Another version than this, which its ref does not hold any more.
     Withdrawn(String),
     /// This host's turn.
@@ -144,6 +148,7 @@ pub fn next(seen: &Observed<'_>) -> Step {
     match demand {
         None if seen.given_up.contains(&staged.checksum) => wait(Why::GivenUp(staged.label.clone())),
         None if tried_out(state, &staged.checksum) => wait(Why::Tried(staged.label.clone())),
+        None if seen.left == Some(&staged.checksum) => wait(Why::RolledBack(staged.label.clone())),
         None if withdrawn(state, staged) => wait(Why::Withdrawn(staged.label.clone())),
         _ => when_due(seen, staged, check),
     }
@@ -267,6 +272,7 @@ mod tests {
             booted: "1",
             staged: Some(candidate("2")),
             given_up: &[],
+            left: None,
             healthy: None,
             node: false,
             demand: None,
@@ -352,6 +358,17 @@ mod tests {
         // The same version with other kernel arguments is no new one.
         let again = Observed { booted: "2", ..seen(&settings, &state) };
         assert_eq!(waits(&next(&again)), &Why::NextCheck);
+    }
+
+    #[test]
+    fn what_a_person_rolled_back_from_is_left_alone() {
+        let (settings, state) = (settings(json!({ "policy": "immediate" })), checked());
+        let back = Observed { left: Some("2"), ..seen(&settings, &state) };
+        assert_eq!(waits(&next(&back)), &Why::RolledBack("v2".into()));
+        let person = Observed { demand: Some(Demand { at_once: false }), ..back.clone() };
+        assert_eq!(next(&person), Step::Reboot, "a person may");
+        let newer = Observed { staged: Some(candidate("3")), ..back };
+        assert_eq!(next(&newer), Step::Reboot);
     }
 
     #[test]

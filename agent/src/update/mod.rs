@@ -9,8 +9,8 @@
 //!            v
 //!          policy manual ──> Rest
 //!            v
-//!          a check is due ──> Check: ask keeld, have it stage what is newer and was not given up, or drop what
-//!            │                       is staged and was withdrawn
+//!          a check is due ──> Check: ask keeld, have it stage what is newer and was neither given up nor rolled
+//!            │                       back from, or drop what is staged and was withdrawn
 //!            v
 //!          nothing staged that is to be booted ──> Wait for the next check
 //!            v

@@ -10,6 +10,7 @@ use super::super::health;
 use super::super::node::{Failure, Progress, run_program};
 use super::super::print;
 use super::agent::{Agent, Seen};
+use super::status::rolled_back_from;
 use crate::daemon::reboot;
 use crate::model::{Update, UpdateState, time};
 use crate::update::decide::{Demand, Ended, dropped};
@@ -85,6 +86,10 @@ async fn find(agent: &Agent, seen: &Seen) -> anyhow::Result<(String, Option<Head
 async fn stage(agent: &Agent, seen: &Seen, update: &Update) -> anyhow::Result<String> {
     if agent.gave_up(seen, &update.to.checksum) {
         return Ok(format!("{} was given up as unhealthy; a newer one is waited for.", update.to.label()));
+    }
+    let left = seen.status.left_version().filter(|left| left.checksum == update.to.checksum);
+    if left.is_some() && seen.demand.is_none() {
+        return Ok(rolled_back_from(update.to.label()));
     }
     let start = agent.session.keeld.upgrade(&update.to.checksum, false, false, false);
     Ok(print::done(follow(&agent.session, start).await?)?.message)

@@ -101,6 +101,7 @@ impl Agent {
             booted: seen.status.booted.as_ref().map_or("", |booted| &booted.checksum),
             staged: seen.status.staged.as_ref().map(candidate),
             given_up: &seen.given_up,
+            left: seen.status.left_version().map(|left| left.checksum.as_str()),
             healthy: seen.healthy,
             node: seen.node,
             demand: seen.demand,

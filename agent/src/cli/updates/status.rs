@@ -175,6 +175,11 @@ pub fn describe(step: &Step) -> String {
     }
 }
 
+/// Why a version is not gone over to that somebody rolled back from.
+pub fn rolled_back_from(label: &str) -> String {
+    format!("{label} was rolled back from; `keelctl updates apply` goes over to it all the same")
+}
+
 fn waiting(until: u64, why: &Why) -> String {
     let until = rfc3339(until);
     match why {
@@ -182,6 +187,9 @@ fn waiting(until: u64, why: &Why) -> String {
         Why::GivenUp(label) => format!("waits for a newer version than {label}, which was given up as unhealthy"),
         Why::Tried(label) => {
             format!("waits for a newer version than {label}, which did not come up; `keelctl history` shows why")
+        }
+        Why::RolledBack(label) => {
+            format!("waits for a newer version than {label}: {}", rolled_back_from(label))
         }
         Why::Withdrawn(label) => format!(
             "waits for another version than {label}, which is staged and was withdrawn: its ref does not hold it any \
@@ -223,6 +231,8 @@ mod tests {
         assert!(text.contains("Given up   Version 1.2 was given up"), "{text}");
         let withdrawn = Step::Wait { until: 0, why: Why::Withdrawn("1.1".into()) };
         assert!(describe(&withdrawn).starts_with("waits for another version than 1.1") && word(&withdrawn) == "wait");
+        let back = describe(&Step::Wait { until: 0, why: Why::RolledBack("1.1".into()) });
+        assert!(back.contains("1.1 was rolled back from; `keelctl updates apply` goes over to it"), "{back}");
         let json = serde_json::to_value(&document).unwrap();
         assert_eq!((json["policy"].as_str(), json["next"]["step"].as_str()), (Some("windows"), Some("wait")));
     }
