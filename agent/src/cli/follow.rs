@@ -44,6 +44,10 @@ pub async fn follow(
                     return serde_json::from_str(args.transaction).context("keeld sent an odd document");
                 }
             }
+            () = keeld.inner().connection().closed() => {
+                let noun = now.request.noun();
+                bail!("the bus ended the connection to keeld; `keelctl history` shows what came of {noun}");
+            }
             Some(None) = owner.next() => bail!("keeld ended before it was done; the host is as it was, and the next try goes on from there"),
             _ = tokio::signal::ctrl_c() => {
                 let noun = now.request.noun();

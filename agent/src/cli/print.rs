@@ -58,6 +58,7 @@ pub fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
         // Nothing is left to be done where even this cannot be printed.
         let _ = document(&serde_json::json!({ "error": failure }));
     }
-    eprintln!("keelctl: {error:#}");
+    // Nor where the terminal is gone.
+    let _ = writeln!(io::stderr(), "keelctl: {error:#}");
     ExitCode::FAILURE
 }

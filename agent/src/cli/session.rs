@@ -34,6 +34,14 @@ impl Session {
         Ok(Self { keeld, json })
     }
 
+    /// Connects anew where the bus ended the connection, as one does that is restarted.
+    pub async fn renew(&mut self, bus: Option<&str>) -> anyhow::Result<()> {
+        if self.keeld.inner().connection().is_closed() {
+            *self = Self::open(bus, self.json).await?;
+        }
+        Ok(())
+    }
+
     /// The deployments and the running transaction.
     pub async fn status(&self) -> anyhow::Result<HostStatus> {
         answer(self.keeld.status().await)
@@ -74,7 +82,44 @@ fn is_absent(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::process::{Child, Command};
+
     use super::*;
+
+    /// A bus in `folder`, which ends with this, and its address.
+    async fn bus(folder: &Path) -> (Child, String) {
+        let (config, address) = (folder.join("bus.conf"), format!("unix:path={}", folder.join("bus").display()));
+        let policy = "<policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/>\
+            <allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy>";
+        let text = format!("<busconfig><type>system</type><listen>{address}</listen>{policy}</busconfig>");
+        std::fs::write(&config, text).unwrap();
+        let mut daemon = Command::new("dbus-daemon");
+        daemon.arg(format!("--config-file={}", config.display())).args(["--nofork", "--print-address", "--nopidfile"]);
+        let mut daemon = daemon.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let mut told = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut told).await.unwrap();
+        assert!(told.starts_with(&address), "{told}");
+        (daemon, address)
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_was_restarted_is_connected_to_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut daemon, address) = bus(folder.path()).await;
+        let mut session = Session::open(Some(&address), true).await.unwrap();
+        let before = session.keeld.inner().connection().clone();
+        session.renew(Some(&address)).await.unwrap();
+        assert!(session.keeld.inner().connection().unique_name() == before.unique_name(), "all is well");
+        daemon.kill().await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), before.closed()).await.unwrap();
+        let _daemon = bus(folder.path()).await;
+        session.renew(Some(&address)).await.unwrap();
+        assert!(!session.keeld.inner().connection().is_closed());
+    }
 
     #[test]
     fn an_absent_keeld_is_told_from_a_refusing_one() {

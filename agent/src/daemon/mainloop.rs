@@ -22,7 +22,8 @@ use super::state::State;
 use super::worker::{self, Event};
 use super::{reboot, supervision};
 
-/// Serves until asked to stop.
+/// Serves until asked to stop. It ends as well when the bus does, on which nobody finds it any more: systemd starts it
+/// anew.
 pub async fn run(options: Options, own_mounts: bool) -> anyhow::Result<()> {
     let (events, mut inbox) = unbounded_channel();
     let cancellable = Cancellable::new();
@@ -36,17 +37,18 @@ pub async fn run(options: Options, own_mounts: bool) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut heartbeat = supervision::heartbeat();
     supervision::ready();
-    loop {
+    let lost = loop {
         tokio::select! {
             event = inbox.recv() => match event {
                 Some(event) => handle(&state, &emitter, event).await,
                 None => anyhow::bail!("the worker thread ended unexpectedly"),
             },
             _ = heartbeat.tick() => supervision::alive(),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = connection.closed() => break true,
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
         }
-    }
+    };
     supervision::stopping();
     tracing::info!("stopping");
     cancellable.cancel();
@@ -54,7 +56,9 @@ pub async fn run(options: Options, own_mounts: bool) -> anyhow::Result<()> {
     connection.object_server().remove::<Host, _>(OBJECT_PATH).await?;
     drop((state, connection));
     while inbox.recv().await.is_some() {}
-    worker.thread.join().map_err(|_| anyhow::anyhow!("the worker thread panicked"))
+    worker.thread.join().map_err(|_| anyhow::anyhow!("the worker thread panicked"))?;
+    anyhow::ensure!(!lost, "the bus ended the connection; keeld must be started anew to serve on it");
+    Ok(())
 }
 
 async fn serve(options: &Options, state: State) -> anyhow::Result<Connection> {

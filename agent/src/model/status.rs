@@ -46,6 +46,15 @@ impl HostStatus {
         self.deployments.first()
     }
 
+    /// The version that was gone back from to the one that runs: the one after it, where that is newer and of the same
+    /// ref. After an upgrade it is older.
+    pub fn left_version(&self) -> Option<&Deployment> {
+        let (booted, other) = (self.booted.as_ref()?, self.rollback.as_ref()?);
+        // RFC 3339 in UTC: later text is later time.
+        let newer = other.timestamp > booted.timestamp && other.checksum != booted.checksum;
+        (newer && other.refspec == booted.refspec).then_some(other)
+    }
+
     /// Whether a reboot would start something else than what runs.
     pub fn reboot_pending(&self) -> bool {
         self.booted.is_some() && self.next_boot().is_some_and(|first| first.role != Role::Booted)
@@ -177,6 +186,35 @@ mod tests {
         assert_eq!(status.booted.as_ref().map(|d| d.index), Some(1));
         assert_eq!(status.staged.as_ref().map(|d| d.index), Some(0));
         assert!(status.rollback.is_none() && status.reboot_pending());
+    }
+
+    #[test]
+    fn a_version_that_was_gone_back_from_is_newer_and_of_the_same_ref() {
+        let other = |role: Role, checksum: &str, timestamp: &str| Deployment {
+            checksum: checksum.into(),
+            timestamp: timestamp.into(),
+            refspec: Some("keelson:host".into()),
+            ..deployment(0, role)
+        };
+        let (old, new) = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+        let left = |deployments: Vec<Deployment>| {
+            HostStatus::new("s".into(), deployments).left_version().map(|left| left.checksum.clone())
+        };
+        let back = [other(Role::Booted, "1", old), other(Role::Rollback, "2", new)];
+        assert_eq!(left(back.to_vec()).as_deref(), Some("2"));
+        let staged = [vec![other(Role::Staged, "2", new)], back.to_vec()].concat();
+        assert_eq!(left(staged).as_deref(), Some("2"));
+        assert_eq!(left(vec![other(Role::Booted, "2", new), other(Role::Rollback, "1", old)]), None, "an upgrade");
+        assert_eq!(
+            left(vec![other(Role::Pending, "2", new), other(Role::Booted, "1", old)]),
+            None,
+            "not gone back yet"
+        );
+        let arguments = [other(Role::Booted, "1", old), other(Role::Rollback, "1", old)];
+        assert_eq!(left(arguments.to_vec()), None);
+        let [booted, rollback] = back;
+        let rebased = Deployment { refspec: Some("keelson:next".into()), ..rollback };
+        assert_eq!(left(vec![booted, rebased]), None, "another ref");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Owns the decision what to do next, purely: a step, from what is seen.
 
+use std::collections::BTreeSet;
+
 use keelson_common::provision::Policy;
+
+use crate::model::{Deployment, HostStatus, Role, Update, UpdateState};
 
 use super::settings::Settings;
 use super::spread;
@@ -19,6 +23,8 @@ pub struct Candidate {
     pub label: String,
     /// When it was made, in seconds since the epoch.
     pub made: u64,
+    /// The refspec that it came from.
+    pub refspec: Option<String>,
 }
 
 /// A person who wants the newest version now.
@@ -49,6 +55,8 @@ pub struct Observed<'a> {
     pub staged: Option<Candidate>,
     /// The commits that were given up as unhealthy.
     pub given_up: &'a [String],
+    /// The commit that somebody rolled back from.
+    pub left: Option<&'a str>,
     /// Whether the host is healthy, where somebody looked.
     pub healthy: Option<bool>,
     /// Whether the host is a node of a cluster.
@@ -101,6 +109,10 @@ pub enum Why {
     GivenUp(String),
     /// A newer version than this, which was rebooted for in vain.
     Tried(String),
+    /// A newer version than this, which somebody rolled back from.
+    RolledBack(String),
+    /// Another version than this, which its ref does not hold any more.
+    Withdrawn(String),
     /// This host's turn.
     Turn(u64),
     /// A window; none ever opens where there is no moment.
@@ -118,12 +130,14 @@ pub fn next(seen: &Observed<'_>) -> Step {
     if settings.policy == Policy::Manual && demand.is_none() {
         return Step::Rest;
     }
-    if let Some(retry) = state.retry.as_ref().filter(|retry| demand.is_none() && seen.now < retry.after) {
+    if let Some(retry) = state.retry.as_ref().filter(|retry| demand.is_none() && retry.waits(seen.now)) {
         return Step::Wait { until: retry.after, why: Why::Retry(retry.problem.clone()) };
     }
-    // A clock that was set back does not put a check off for years.
+    // A clock that was set back does not put a check off for years: neither a last one nor a start that are ahead
+    // of it count.
     let last = state.checked.as_ref().map(|checked| checked.time).filter(|time| *time <= seen.now);
-    let check = spread::next_check(last, seen.started, settings.check_every, seen.machine);
+    let started = if seen.started <= seen.now { seen.started } else { 0 };
+    let check = spread::next_check(last, started, settings.check_every, seen.machine);
     if demand.is_none() && seen.now >= check {
         return Step::Check;
     }
@@ -134,6 +148,8 @@ pub fn next(seen: &Observed<'_>) -> Step {
     match demand {
         None if seen.given_up.contains(&staged.checksum) => wait(Why::GivenUp(staged.label.clone())),
         None if tried_out(state, &staged.checksum) => wait(Why::Tried(staged.label.clone())),
+        None if seen.left == Some(&staged.checksum) => wait(Why::RolledBack(staged.label.clone())),
+        None if withdrawn(state, staged) => wait(Why::Withdrawn(staged.label.clone())),
         _ => when_due(seen, staged, check),
     }
 }
@@ -144,7 +160,9 @@ fn when_due(seen: &Observed<'_>, staged: &Candidate, check: u64) -> Step {
     if seen.demand.is_some_and(|demand| demand.at_once) {
         return take(seen, None);
     }
-    let turn = spread::turn(staged.made, seen.settings.spread, seen.machine, &staged.checksum);
+    // A version may be published long after it was made. What a clock noted which was ahead counts as now.
+    let since = seen.state.staged_since(&staged.checksum).unwrap_or(seen.now).min(seen.now);
+    let turn = spread::turn(staged.made.max(since), seen.settings.spread, seen.machine, &staged.checksum);
     if seen.now < turn {
         return Step::Wait { until: sooner(turn), why: Why::Turn(turn) };
     }
@@ -190,15 +208,39 @@ fn tried_out(state: &State, checksum: &str) -> bool {
     state.tried.as_ref().is_some_and(|tried| tried.checksum == checksum && tried.count >= TRIES)
 }
 
+/// Whether the last look found another version at the ref that a staged one came from. One from before it was staged
+/// tells nothing.
+fn withdrawn(state: &State, staged: &Candidate) -> bool {
+    let (Some(checked), Some(since)) = (&state.checked, state.staged_since(&staged.checksum)) else { return false };
+    let head = checked.head.as_ref().filter(|head| staged.refspec.as_ref() == Some(&head.refspec));
+    since < checked.time && head.is_some_and(|head| head.checksum != staged.checksum)
+}
+
+/// The staged version that is dropped when its ref is found to hold what is no newer: it was withdrawn. It stays where
+/// something would go with it that a person asked for: kernel arguments, another ref, or a rollback.
+pub fn dropped<'a>(status: &'a HostStatus, update: &Update) -> Option<&'a Deployment> {
+    let (booted, staged) = (status.booted.as_ref()?, status.staged.as_ref()?);
+    let no_newer = matches!(update.state, UpdateState::UpToDate | UpdateState::Older);
+    let its_own = staged.refspec.as_ref() == Some(&update.refspec) && staged.checksum != booted.checksum;
+    let kargs = |of: &Deployment| of.kargs.iter().cloned().collect::<BTreeSet<_>>();
+    let alone = kargs(staged) == kargs(booted)
+        && staged.refspec == booted.refspec
+        && status.deployments.iter().all(|other| other.role != Role::Pending);
+    (no_newer && its_own && alone && staged.checksum != update.to.checksum).then_some(staged)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use keelson_common::packages::PackageDiff;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::transaction::CommitSummary;
+    use crate::model::{Signature, SignatureState};
     use crate::update::settings::Lock;
-    use crate::update::state::{Checked, Retry, Tried};
+    use crate::update::state::{Checked, Head, Retry, Staged, Tried};
 
     const NOW: u64 = 1_790_000_000;
 
@@ -207,11 +249,16 @@ mod tests {
     }
 
     fn candidate(checksum: &str) -> Candidate {
-        Candidate { checksum: checksum.into(), label: format!("v{checksum}"), made: NOW - 10 }
+        Candidate {
+            checksum: checksum.into(),
+            label: format!("v{checksum}"),
+            made: NOW - 10,
+            refspec: Some("keelson:host".into()),
+        }
     }
 
     fn checked() -> State {
-        State { checked: Some(Checked { time: NOW - 60, message: String::new() }), ..State::default() }
+        State { checked: Some(Checked { time: NOW - 60, ..Checked::default() }), ..State::default() }
     }
 
     fn seen<'a>(settings: &'a Settings, state: &'a State) -> Observed<'a> {
@@ -225,6 +272,7 @@ mod tests {
             booted: "1",
             staged: Some(candidate("2")),
             given_up: &[],
+            left: None,
             healthy: None,
             node: false,
             demand: None,
@@ -313,6 +361,88 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_rolled_back_from_is_left_alone() {
+        let (settings, state) = (settings(json!({ "policy": "immediate" })), checked());
+        let back = Observed { left: Some("2"), ..seen(&settings, &state) };
+        assert_eq!(waits(&next(&back)), &Why::RolledBack("v2".into()));
+        let person = Observed { demand: Some(Demand { at_once: false }), ..back.clone() };
+        assert_eq!(next(&person), Step::Reboot, "a person may");
+        let newer = Observed { staged: Some(candidate("3")), ..back };
+        assert_eq!(next(&newer), Step::Reboot);
+    }
+
+    #[test]
+    fn what_its_ref_does_not_hold_any_more_is_left_alone() {
+        let settings = settings(json!({ "policy": "immediate" }));
+        let looked = |refspec: &str, checksum: &str| {
+            let head = Some(Head { refspec: refspec.into(), checksum: checksum.into() });
+            let checked = Some(Checked { time: NOW - 60, head, ..Checked::default() });
+            State { checked, staged: Some(Staged { checksum: "2".into(), since: NOW - 600 }), ..State::default() }
+        };
+        let mut state = looked("keelson:host", "1");
+        assert_eq!(waits(&next(&seen(&settings, &state))), &Why::Withdrawn("v2".into()));
+        let person = Observed { demand: Some(Demand { at_once: false }), ..seen(&settings, &state) };
+        assert_eq!(next(&person), Step::Reboot, "a person may");
+        // The same version with other kernel arguments, and what is staged from another ref.
+        let again = Observed { booted: "2", ..seen(&settings, &state) };
+        assert_eq!(waits(&next(&again)), &Why::NextCheck);
+        let rebased = Candidate { refspec: Some("keelson:next".into()), ..candidate("2") };
+        assert_eq!(next(&Observed { staged: Some(rebased), ..seen(&settings, &state) }), Step::Reboot);
+        assert_eq!(next(&seen(&settings, &looked("keelson:host", "2"))), Step::Reboot);
+        // Staged by a person after the last look.
+        state.staged = Some(Staged { checksum: "2".into(), since: NOW - 60 });
+        assert_eq!(next(&seen(&settings, &state)), Step::Reboot);
+        state.staged = None;
+        assert_eq!(next(&seen(&settings, &state)), Step::Reboot);
+    }
+
+    fn deployment(role: Role, checksum: &str) -> Deployment {
+        Deployment {
+            index: 0,
+            role,
+            version: None,
+            checksum: checksum.into(),
+            refspec: Some("keelson:host".into()),
+            timestamp: String::new(),
+            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
+            pinned: false,
+            kargs: vec!["quiet".into()],
+        }
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_dropped_where_nothing_goes_with_it() {
+        let commit =
+            |checksum: &str| CommitSummary { version: None, checksum: checksum.into(), timestamp: String::new() };
+        let holds = |checksum: &str, state| Update {
+            state,
+            refspec: "keelson:host".into(),
+            from: commit("1"),
+            to: commit(checksum),
+            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
+            packages: PackageDiff::default(),
+            download: None,
+        };
+        let goes = |deployments: Vec<Deployment>, update: &Update| {
+            dropped(&HostStatus::new("s".into(), deployments), update).is_some()
+        };
+        let (staged, booted) = (deployment(Role::Staged, "2"), deployment(Role::Booted, "1"));
+        let pair = vec![staged.clone(), booted.clone()];
+        let back = holds("1", UpdateState::UpToDate);
+        assert!(goes(pair.clone(), &back) && goes(pair.clone(), &holds("0", UpdateState::Older)));
+        assert!(!goes(pair.clone(), &holds("2", UpdateState::Staged)) && !goes(vec![booted.clone()], &back));
+        assert!(!goes(pair.clone(), &holds("3", UpdateState::Available)), "a newer one takes its place");
+        assert!(!goes(pair, &Update { refspec: "keelson:next".into(), ..back.clone() }), "another ref was asked");
+        let arguments = Deployment { kargs: vec![], ..staged.clone() };
+        assert!(!goes(vec![arguments, booted.clone()], &back));
+        let same = Deployment { checksum: "1".into(), ..staged.clone() };
+        assert!(!goes(vec![same, booted.clone()], &holds("0", UpdateState::Older)));
+        let rebased = Deployment { refspec: Some("keelson:before".into()), ..booted.clone() };
+        assert!(!goes(vec![staged.clone(), rebased], &back));
+        assert!(!goes(vec![staged, deployment(Role::Pending, "0"), booted], &back), "a rollback");
+    }
+
+    #[test]
     fn turns_windows_and_failures_are_waited_for() {
         let told = json!({ "policy": "windows", "windows": [{ "start": "03:00", "length": "1h" }] });
         let (mut settings, mut state) = (settings(told), checked());
@@ -320,7 +450,7 @@ mod tests {
         assert!(matches!(waits(&next(&seen(&settings, &state))), Why::Window(Some(_))));
         let open = Observed { now: NOW + 46_000, started: NOW + 46_000, ..seen(&settings, &state) };
         let mut late = state.clone();
-        late.checked = Some(Checked { time: NOW + 45_990, message: String::new() });
+        late.checked = Some(Checked { time: NOW + 45_990, ..Checked::default() });
         assert_eq!(next(&Observed { state: &late, ..open }), Step::Reboot, "03:00 the next day");
         settings.spread = Duration::from_secs(86_400);
         let Step::Wait { until, why: Why::Turn(turn) } = next(&seen(&settings, &state)) else { panic!("no turn") };
@@ -333,6 +463,28 @@ mod tests {
         state.retry = Some(Retry { after: NOW + 5, count: 1, problem: "held".into() });
         assert_eq!(next(&seen(&settings, &state)), Step::Wait { until: NOW + 5, why: Why::Retry("held".into()) });
         assert_eq!(at_once(&state), Step::Reboot);
+    }
+
+    #[test]
+    fn a_turn_counts_from_when_this_host_has_the_version() {
+        let (mut settings, mut state) = (settings(json!({ "policy": "immediate" })), checked());
+        settings.spread = Duration::from_secs(86_400);
+        // It was published two days after it was made.
+        let staged = Candidate { made: NOW - 2 * 86_400, ..candidate("2") };
+        let turn = |state: &State| match next(&Observed { staged: Some(staged.clone()), ..seen(&settings, state) }) {
+            Step::Wait { why: Why::Turn(turn), .. } => turn,
+            other => panic!("{other:?}"),
+        };
+        let from = |moment: u64| spread::turn(moment, settings.spread, "m", "2");
+        assert_eq!(turn(&state), from(NOW));
+        state.note_staged("2", NOW - 5);
+        assert_eq!(turn(&state), from(NOW - 5));
+        state.staged = Some(Staged { checksum: "2".into(), since: NOW + 300_000_000 });
+        assert_eq!(turn(&state), from(NOW), "the clock was ahead");
+        // A commit that was made after it was staged counts from then: a clock was behind.
+        state.staged = Some(Staged { checksum: "2".into(), since: 5 });
+        let made = Observed { staged: Some(candidate("2")), ..seen(&settings, &state) };
+        assert_eq!(waits(&next(&made)), &Why::Turn(from(NOW - 10)));
     }
 
     #[test]
@@ -349,7 +501,12 @@ mod tests {
     fn a_clock_that_went_back_does_not_stop_checks() {
         let settings = settings(json!({ "policy": "immediate" }));
         let state =
-            State { checked: Some(Checked { time: NOW + 9_000_000, message: String::new() }), ..State::default() };
+            State { checked: Some(Checked { time: NOW + 9_000_000, ..Checked::default() }), ..State::default() };
+        assert_eq!(next(&seen(&settings, &state)), Step::Check);
+        assert_eq!(next(&Observed { started: NOW + 9_000_000, ..seen(&settings, &state) }), Step::Check, "its start");
+        // What failed at that time is not waited with for years, either.
+        let retry = Some(Retry { after: NOW + 9_000_000, count: 1, problem: "a certificate has expired".into() });
+        let state = State { retry, ..State::default() };
         assert_eq!(next(&seen(&settings, &state)), Step::Check);
     }
 }

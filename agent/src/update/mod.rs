@@ -9,9 +9,10 @@
 //!            v
 //!          policy manual ──> Rest
 //!            v
-//!          a check is due ──> Check: ask keeld, have it stage what is newer and was not given up
+//!          a check is due ──> Check: ask keeld, have it stage what is newer and was neither given up nor rolled
+//!            │                       back from, or drop what is staged and was withdrawn
 //!            v
-//!          nothing staged ──> Wait for the next check
+//!          nothing staged that is to be booted ──> Wait for the next check
 //!            v
 //!          not its turn, or no window open ──> Wait
 //!            v

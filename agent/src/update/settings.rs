@@ -44,6 +44,25 @@ impl std::fmt::Display for Lock {
     }
 }
 
+impl Lock {
+    /// Whether nobody is left to give it back to: the host left the cluster that lent it.
+    pub fn is_gone(&self, node: bool) -> bool {
+        matches!(self, Self::Cluster { .. }) && !node
+    }
+
+    /// How a person gives it back for the host `id` where the host itself cannot.
+    pub fn by_hand(&self, id: &str) -> String {
+        match self {
+            Self::Fleetlock { url, group } => format!("free the slot of {id} in group {group} at {url}"),
+            Self::Cluster { .. } => {
+                "delete the ConfigMap of the namespace keelson that names this node (keelson-reboot-0 \
+                and so on); a node that is deleted from the cluster holds none"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 /// What the host was told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -151,6 +170,16 @@ mod tests {
         assert_eq!(settings.lock, Some(wanted));
         assert_eq!((settings.health_timeout.as_secs(), settings.drain_timeout.as_secs()), (180, 600));
         assert_eq!(settings.required, ["ssh.service"]);
+    }
+
+    #[test]
+    fn a_cluster_that_was_left_wants_no_lock_back() {
+        let (cluster, server) =
+            (Lock::Cluster { slots: 1 }, Lock::Fleetlock { url: "https://locks.example".into(), group: "g".into() });
+        assert!(cluster.is_gone(false) && !cluster.is_gone(true));
+        assert!(!server.is_gone(false) && !server.is_gone(true), "a server may answer yet");
+        assert_eq!(server.by_hand("0b1c"), "free the slot of 0b1c in group g at https://locks.example");
+        assert!(cluster.by_hand("0b1c").contains("keelson-reboot-"));
     }
 
     #[test]

@@ -17,9 +17,9 @@ pub fn share(machine: &str, matter: &str) -> f64 {
     f64::from(bytes) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// When it is a host's turn to go over to a commit that was made at `made`, in seconds since the epoch.
-pub fn turn(made: u64, spread: Duration, machine: &str, checksum: &str) -> u64 {
-    made.saturating_add(spread.mul_f64(share(machine, checksum)).as_secs())
+/// When it is a host's turn to go over to a commit, counted from `from`, in seconds since the epoch.
+pub fn turn(from: u64, spread: Duration, machine: &str, checksum: &str) -> u64 {
+    from.saturating_add(spread.mul_f64(share(machine, checksum)).as_secs())
 }
 
 /// When to check next, after a check at `last` and a start at `started`.

@@ -9,6 +9,8 @@ use crate::kept;
 
 /// Its file, below keeld's folder.
 pub const FILE: &str = "update.json";
+/// The longest that anything which did not work out is waited with, in seconds.
+pub const LONGEST_WAIT: u64 = 4 * 3600;
 
 /// What is known from before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,19 +24,35 @@ pub struct State {
     pub retry: Option<Retry>,
     /// The version that was last rebooted for, and how often.
     pub tried: Option<Tried>,
+    /// The version that was last seen staged, and since when.
+    pub staged: Option<Staged>,
 }
 
 /// A look for versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Checked {
     /// When, in seconds since the epoch.
     pub time: u64,
     /// What came of it.
     pub message: String,
+    /// What the ref that is followed held.
+    pub head: Option<Head>,
+}
+
+/// The newest commit of a ref.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Head {
+    /// The refspec, `REMOTE:REF`.
+    pub refspec: String,
+    /// The commit.
+    pub checksum: String,
 }
 
 /// A reboot that is under way. It is written before anything is taken from others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Attempt {
     /// The boot that it began in.
     pub boot_id: String,
@@ -56,6 +74,7 @@ pub struct Attempt {
 
 /// Something that did not work out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Retry {
     /// Not before this, in seconds since the epoch.
     pub after: u64,
@@ -65,13 +84,31 @@ pub struct Retry {
     pub problem: String,
 }
 
+impl Retry {
+    /// Whether it is to be waited yet. What lies further ahead than any wait was written by a clock that was ahead.
+    pub fn waits(&self, now: u64) -> bool {
+        now < self.after && self.after - now <= LONGEST_WAIT
+    }
+}
+
 /// A version that was rebooted for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tried {
     /// The commit.
     pub checksum: String,
     /// How often.
     pub count: u32,
+}
+
+/// A version that was seen staged; it is remembered also while it is staged no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Staged {
+    /// The commit.
+    pub checksum: String,
+    /// When it was first, in seconds since the epoch.
+    pub since: u64,
 }
 
 impl State {
@@ -98,6 +135,20 @@ impl State {
         let count = before.map_or(0, |tried| tried.count).saturating_add(1);
         self.tried = Some(Tried { checksum: checksum.to_owned(), count });
     }
+
+    /// Notes that a version is staged; whether that is news. One that a clock noted which was ahead is so from now on.
+    pub fn note_staged(&mut self, checksum: &str, now: u64) -> bool {
+        let known = self.staged_since(checksum).is_some_and(|since| since <= now);
+        if !known {
+            self.staged = Some(Staged { checksum: checksum.to_owned(), since: now });
+        }
+        !known
+    }
+
+    /// Since when a version is staged here, where that is known.
+    pub fn staged_since(&self, checksum: &str) -> Option<u64> {
+        self.staged.as_ref().filter(|staged| staged.checksum == checksum).map(|staged| staged.since)
+    }
 }
 
 #[cfg(test)]
@@ -119,15 +170,31 @@ mod tests {
     }
 
     #[test]
+    fn what_another_version_wrote_is_read_as_far_as_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{ "checked": { "time": 1 }, "attempt": { "boot_id": "b", "later": true }, "retry": { "after": 2 },
+            "tried": { "checksum": "c" } }"#;
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        let state = State::read(folder.path()).unwrap();
+        assert_eq!(state.attempt, Some(Attempt { boot_id: "b".into(), ..Attempt::default() }));
+        assert_eq!(state.checked.map(|checked| checked.time), Some(1));
+        assert_eq!(state.retry.map(|retry| retry.after), Some(2));
+        assert_eq!(state.tried, Some(Tried { checksum: "c".into(), count: 0 }));
+    }
+
+    #[test]
     fn waits_grow_to_a_limit() {
         let mut state = State::default();
         let waits: Vec<u64> = (0..5)
             .map(|_| {
-                state.failed(1000, "no".into(), 60, 300);
-                state.retry.as_ref().unwrap().after - 1000
+                state.failed(100_000, "no".into(), 60, 300);
+                state.retry.as_ref().unwrap().after - 100_000
             })
             .collect();
         assert_eq!(waits, [60, 120, 240, 300, 300]);
+        let retry = state.retry.unwrap();
+        assert!(retry.waits(retry.after - 1) && retry.waits(retry.after - LONGEST_WAIT) && !retry.waits(retry.after));
+        assert!(!retry.waits(retry.after - LONGEST_WAIT - 1), "the clock was ahead");
     }
 
     #[test]
@@ -137,5 +204,15 @@ mod tests {
             state.rebooting(checksum);
         }
         assert_eq!(state.tried, Some(Tried { checksum: "b".into(), count: 1 }));
+    }
+
+    #[test]
+    fn a_version_is_staged_since_it_was_first() {
+        let mut state = State::default();
+        assert!(state.note_staged("a", 100) && !state.note_staged("a", 200));
+        assert_eq!((state.staged_since("a"), state.staged_since("b")), (Some(100), None));
+        assert!(state.note_staged("a", 50), "the clock was ahead");
+        assert!(!state.note_staged("a", 60) && state.note_staged("b", 300));
+        assert_eq!((state.staged_since("a"), state.staged_since("b")), (None, Some(300)));
     }
 }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use keelson_common::pki::{Authority, Subject, YEAR};
@@ -77,7 +78,11 @@ fn lender() -> (String, std::thread::JoinHandle<String>) {
 
 /// Has a host remember that it took a slot of `workers` from the server at `base`, for a reboot that is past.
 fn took(world: &World, base: &str) {
-    let lock = json!({ "kind": "fleetlock", "url": base, "group": "workers" });
+    remember(world, &json!({ "kind": "fleetlock", "url": base, "group": "workers" }));
+}
+
+/// Has a host remember that it took this lock for a reboot that is past.
+fn remember(world: &World, lock: &Value) {
     let attempt = json!({ "boot_id": "before", "checksum": "2", "label": "v2", "since": 0, "lock": lock,
         "locked": true, "draining": false, "drained": false });
     let state = world.dir().join("state");
@@ -85,8 +90,12 @@ fn took(world: &World, base: &str) {
     fs::write(state.join("update.json"), json!({ "attempt": attempt }).to_string()).unwrap();
 }
 
+/// Those that act take turns, as on a host.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn what_a_reboot_took_is_given_back_by_hand() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let world = World::new();
     let (base, asked) = lender();
     took(&world, &base);
@@ -106,6 +115,11 @@ fn what_a_reboot_took_is_given_back_by_hand() {
     let body: Value = serde_json::from_str(asked.split("\r\n\r\n").last().unwrap()).unwrap();
     assert_eq!(body["client_params"]["group"], "workers");
     assert_eq!(body["client_params"]["id"].as_str().unwrap().len(), 32);
+    assert_eq!(ask(&world, told, "updates", &[]).0["attempt"], Value::Null);
+    // A cluster that the host left wants nothing back.
+    remember(&world, &json!({ "kind": "cluster", "slots": 1 }));
+    let (said, code) = ask(&world, told, "updates", &["release"]);
+    assert!(code == Some(0) && said["message"].as_str().unwrap().ends_with("is given back."), "{said}");
     assert_eq!(ask(&world, told, "updates", &[]).0["attempt"], Value::Null);
 }
 
@@ -155,6 +169,7 @@ fn a_lock_over_tls_is_trusted_by_the_authorities_of_the_host() {
         eprintln!("giving a lock back needs root");
         return;
     }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let world = World::new();
     let file = |name: &str, text: &str| {
         let path = world.dir().join(name);
@@ -176,10 +191,15 @@ fn a_lock_over_tls_is_trusted_by_the_authorities_of_the_host() {
         let words = ["updates", "--state", &state, "--settings", "/nonexistent", "--config", "/nonexistent", "release"];
         world.command(&words).env("SSL_CERT_FILE", trusted).output().unwrap()
     };
+    // What cannot be given back is told, and forgotten.
     let refused = release(&other);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && said.contains("cannot reach the FleetLock server"), "{said}");
-    assert!(said.contains("invalid peer certificate"), "{said}");
+    let said = String::from_utf8_lossy(&refused.stdout);
+    assert!(refused.status.success() && said.contains("cannot reach the FleetLock server"), "{refused:?}");
+    assert!(said.contains("invalid peer certificate") && said.contains("in group workers at https://"), "{said}");
+    let none = release(&ca);
+    assert!(String::from_utf8_lossy(&none.stdout).contains("No reboot was under way"), "{none:?}");
+    took(&world, &format!("https://localhost:{port}"));
     let given = release(&ca);
-    assert!(given.status.success(), "{given:?}");
+    let said = String::from_utf8_lossy(&given.stdout);
+    assert!(given.status.success() && said.contains("is given back."), "{given:?}");
 }

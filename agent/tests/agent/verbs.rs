@@ -119,6 +119,14 @@ fn a_keeld_that_was_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn keeld_ends_with_its_bus_to_be_started_on_the_next() {
+    let mut world = World::new();
+    assert_eq!(world.restart_bus().code(), Some(1));
+    world.start_keeld();
+    assert_eq!(world.versions(), ["1"]);
+}
+
+#[test]
 fn reading_needs_no_privilege_and_changing_does() {
     let world = World::new();
     let as_nobody = |args: &[&str]| {

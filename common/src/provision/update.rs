@@ -38,8 +38,8 @@ pub struct Update {
     /// How often new versions are looked for, `1h` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check_every: Option<String>,
-    /// Over what time the hosts of a fleet go over to a version, counted from when that was made; each waits
-    /// a share of it that is its own. `0s` unless given.
+    /// Over what time the hosts of a fleet go over to a version, counted on each from when it has that staged;
+    /// each waits a share of it that is its own. `0s` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<String>,
     /// Who is asked before a reboot, so that not too many hosts are away at once.

@@ -1,6 +1,6 @@
 //! Owns showing how a verb goes: a line for each step and, on a terminal, what is waited for.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,7 +37,8 @@ impl Progress {
             Some(bar) => bar.println(text),
             None if self.logs => tracing::info!("{text}"),
             None if self.quiet => {}
-            None => eprintln!("{text}"),
+            // A terminal that is gone is no reason to end.
+            None => drop(writeln!(stderr(), "{text}")),
         }
     }
 

@@ -10,19 +10,31 @@ use super::super::health;
 use super::super::node::{Failure, Progress, run_program};
 use super::super::print;
 use super::agent::{Agent, Seen};
+use super::status::rolled_back_from;
 use crate::daemon::reboot;
-use crate::model::{UpdateState, time};
-use crate::update::decide::Ended;
+use crate::model::{Update, UpdateState, time};
+use crate::update::decide::{Demand, Ended, dropped};
 use crate::update::fleetlock::{FleetLock, FleetLockError};
-use crate::update::state::{Attempt, Checked};
+use crate::update::state::{Attempt, Checked, Head, LONGEST_WAIT};
 use crate::update::{Lock, Step};
 
 /// How long to wait after something did not work out, at first and at most: a check, the lock, a drain.
 const CHECK: [u64; 2] = [60, 3600];
 const LOCK: [u64; 2] = [120, 300];
-const DRAIN: [u64; 2] = [900, 4 * 3600];
+const DRAIN: [u64; 2] = [900, LONGEST_WAIT];
 /// How long a request to the cluster may take.
 const REQUEST: Duration = Duration::from_secs(120);
+
+/// Looks at the host, for whom, and writes down since when it has what is staged.
+pub async fn look(agent: &Agent, demand: Option<Demand>) -> anyhow::Result<Seen> {
+    let mut seen = agent.look(demand).await?;
+    if let Some(staged) = &seen.status.staged
+        && seen.state.note_staged(&staged.checksum, seen.now)
+    {
+        seen.state.write(&agent.paths.state)?;
+    }
+    Ok(seen)
+}
 
 /// Does a step; gives what there is to say of it. A step that only waits does nothing.
 pub async fn perform(agent: &Agent, seen: &mut Seen, step: &Step) -> anyhow::Result<String> {
@@ -47,29 +59,53 @@ async fn await_health(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> 
 /// Looks for versions, and has a newer one staged.
 async fn check(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
     let found = find(agent, seen).await;
-    let now = time::now();
+    let time = time::now();
     match &found {
-        Ok(message) => {
-            seen.state.checked = Some(Checked { time: now, message: message.clone() });
+        Ok((message, head)) => {
+            seen.state.checked = Some(Checked { time, message: message.clone(), head: head.clone() });
             seen.state.retry = None;
         }
-        Err(error) => seen.state.failed(now, format!("cannot look for versions: {error:#}"), CHECK[0], CHECK[1]),
+        Err(error) => seen.state.failed(time, format!("cannot look for versions: {error:#}"), CHECK[0], CHECK[1]),
     }
     seen.state.write(&agent.paths.state)?;
-    found
+    found.map(|(message, _)| message)
 }
 
-async fn find(agent: &Agent, seen: &Seen) -> anyhow::Result<String> {
-    let keeld = &agent.session.keeld;
-    let checked = print::done(follow(&agent.session, keeld.check()).await?)?;
-    let Some(update) = checked.update.filter(|update| update.state == UpdateState::Available) else {
-        return Ok(checked.message);
+/// What the ref holds, and what came of it.
+async fn find(agent: &Agent, seen: &Seen) -> anyhow::Result<(String, Option<Head>)> {
+    let checked = print::done(follow(&agent.session, agent.session.keeld.check()).await?)?;
+    let Some(update) = checked.update else { return Ok((checked.message, None)) };
+    let message = match update.state {
+        UpdateState::Available => stage(agent, seen, &update).await?,
+        _ => drop_withdrawn(agent, seen, &update).await?.unwrap_or(checked.message),
     };
+    Ok((message, Some(Head { refspec: update.refspec, checksum: update.to.checksum })))
+}
+
+/// Has what the ref holds staged.
+async fn stage(agent: &Agent, seen: &Seen, update: &Update) -> anyhow::Result<String> {
     if agent.gave_up(seen, &update.to.checksum) {
         return Ok(format!("{} was given up as unhealthy; a newer one is waited for.", update.to.label()));
     }
-    let start = keeld.upgrade(&update.to.checksum, false, false, false);
+    let left = seen.status.left_version().filter(|left| left.checksum == update.to.checksum);
+    if left.is_some() && seen.demand.is_none() {
+        return Ok(rolled_back_from(update.to.label()));
+    }
+    let start = agent.session.keeld.upgrade(&update.to.checksum, false, false, false);
     Ok(print::done(follow(&agent.session, start).await?)?.message)
+}
+
+/// Drops what was withdrawn: the next shutdown would finalize it, whatever that is for.
+async fn drop_withdrawn(agent: &Agent, seen: &Seen, update: &Update) -> anyhow::Result<Option<String>> {
+    let Some(staged) = dropped(&seen.status, update).filter(|_| seen.demand.is_none()) else { return Ok(None) };
+    // Somebody may have staged another one meanwhile.
+    if agent.session.status().await?.deployments != seen.status.deployments {
+        return Ok(None);
+    }
+    let done = async { print::done(follow(&agent.session, agent.session.keeld.cleanup(true, false)).await?) };
+    done.await.with_context(|| format!("cannot drop {}, which was withdrawn", staged.label()))?;
+    let (refspec, holds) = (&update.refspec, update.to.label());
+    Ok(Some(format!("{} was withdrawn, as {refspec} holds {holds} now; it is staged no more.", staged.label())))
 }
 
 /// Writes down that a reboot is under way.
@@ -152,14 +188,31 @@ async fn fail(agent: &Agent, seen: &mut Seen, why: &str, [first, most]: [u64; 2]
 /// Gives back what an attempt took; it is forgotten once that is done.
 pub async fn undo(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
     let Some(attempt) = seen.state.attempt.clone() else { return Ok(()) };
+    let_pods_come(agent, seen, &attempt).await?;
+    give_lock(agent, seen, &attempt).await?;
+    forget(agent, seen)
+}
+
+async fn let_pods_come(agent: &Agent, seen: &Seen, attempt: &Attempt) -> anyhow::Result<()> {
     if attempt.draining && seen.node {
         let message = on_node(agent, &["uncordon".to_owned()], REQUEST).await;
-        progress(agent).line(&message.context("cannot let new pods come again")?);
+        progress(agent).line(&message.context("cannot let new pods come again, as `kubectl uncordon` does")?);
     }
-    // Also one that was asked for and not had: the answer may have been lost.
-    if let Some(lock) = &attempt.lock {
-        give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))?;
+    Ok(())
+}
+
+/// Gives the lock back, also one that was asked for and not had: the answer may have been lost.
+async fn give_lock(agent: &Agent, seen: &Seen, attempt: &Attempt) -> anyhow::Result<()> {
+    let Some(lock) = &attempt.lock else { return Ok(()) };
+    if lock.is_gone(seen.node) {
+        let what = format!("{lock} counts as given back, as this host is no node of a cluster any more");
+        progress(agent).line(&format!("{what}; where that has it still, {}", lock.by_hand(&agent.machine)));
+        return Ok(());
     }
+    give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))
+}
+
+fn forget(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
     seen.state.attempt = None;
     seen.state.write(&agent.paths.state)
 }
@@ -167,7 +220,7 @@ pub async fn undo(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
 /// Tells the cluster of a version that was given up here, before the next host may try it.
 async fn tell_given_up(agent: &Agent, seen: &Seen, attempt: &Attempt) -> anyhow::Result<()> {
     let Some(given_up) = seen.record.gave_up(&attempt.checksum) else { return Ok(()) };
-    if !matches!(attempt.lock, Some(Lock::Cluster { .. })) {
+    if !matches!(attempt.lock, Some(Lock::Cluster { .. })) || !seen.node {
         return Ok(());
     }
     let why = given_up.why.join("; ");
@@ -188,7 +241,10 @@ async fn give_back(agent: &Agent, seen: &mut Seen, ended: Ended) -> anyhow::Resu
         (seen.state.tried, seen.state.retry) = (None, None);
         seen.state.write(&agent.paths.state)?;
     }
-    let gave = if attempt.lock.is_some() { "; the reboot lock is given back" } else { "" };
+    let gave = match &attempt.lock {
+        Some(lock) if !lock.is_gone(seen.node) => "; the reboot lock is given back",
+        _ => "",
+    };
     Ok(match ended {
         Ended::Booted if as_wanted => format!("{runs} is healthy{gave}"),
         Ended::Booted => format!("{runs} is healthy; {} did not stay{gave}", attempt.label),
@@ -196,13 +252,26 @@ async fn give_back(agent: &Agent, seen: &mut Seen, ended: Ended) -> anyhow::Resu
     })
 }
 
-/// Gives the lock back by hand; the one that the host was told of, where none is known to be had.
+/// Gives the lock back by hand; the one that the host was told of, where none is known to be had. A reboot that was
+/// under way is forgotten, whatever comes of that: a host whose lender is gone for good updates itself no more
+/// otherwise.
 pub async fn release(agent: &Agent) -> anyhow::Result<String> {
     let mut seen = agent.look(None).await?;
-    let known = seen.state.attempt.is_some();
-    undo(agent, &mut seen).await?;
+    if let Some(attempt) = seen.state.attempt.clone() {
+        let pods = let_pods_come(agent, &seen, &attempt).await.map_err(|error| format!("{error:#}"));
+        let by_hand = attempt.lock.as_ref().map(|lock| lock.by_hand(&agent.machine)).unwrap_or_default();
+        let lock = give_lock(agent, &seen, &attempt).await.map_err(|error| format!("{error:#}; {by_hand}"));
+        forget(agent, &mut seen)?;
+        let left: Vec<String> = [pods, lock].into_iter().filter_map(Result::err).collect();
+        return Ok(match left.is_empty() {
+            true => "What the reboot that was under way had taken is given back.".to_owned(),
+            false => format!(
+                "WARNING: the reboot that was under way is forgotten, but not all is given back that it had taken: {}",
+                left.join("; ")
+            ),
+        });
+    }
     match &agent.settings.lock {
-        _ if known => Ok("What the reboot that was under way had taken is given back.".to_owned()),
         Some(lock) => {
             give(agent, lock).await.with_context(|| format!("cannot give back {lock}"))?;
             Ok(format!("No reboot was under way; {lock} is given back all the same, if this host had it."))

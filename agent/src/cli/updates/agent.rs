@@ -101,6 +101,7 @@ impl Agent {
             booted: seen.status.booted.as_ref().map_or("", |booted| &booted.checksum),
             staged: seen.status.staged.as_ref().map(candidate),
             given_up: &seen.given_up,
+            left: seen.status.left_version().map(|left| left.checksum.as_str()),
             healthy: seen.healthy,
             node: seen.node,
             demand: seen.demand,
@@ -111,5 +112,6 @@ impl Agent {
 fn candidate(staged: &Deployment) -> Candidate {
     let made = staged.timestamp.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).unwrap_or_default();
     let made = u64::try_from(made).unwrap_or_default();
-    Candidate { checksum: staged.checksum.clone(), label: staged.label().to_owned(), made }
+    let (checksum, refspec) = (staged.checksum.clone(), staged.refspec.clone());
+    Candidate { checksum, label: staged.label().to_owned(), made, refspec }
 }

@@ -1,6 +1,9 @@
 //! `keelctl updates apply`.
 
-use anyhow::{anyhow, bail, ensure};
+use std::io::{self, Write};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use keelson_common::signals;
 use serde_json::json;
 
 use super::super::{confirm, print};
@@ -16,7 +19,7 @@ use crate::update::{Step, next};
     long_about = "Has the newest version staged, where none is, takes the reboot lock, drains the node, and reboots. The \
         host's turn and its windows count, unless --now says otherwise; what the fleet's lock and the pods' disruption \
         budgets say always counts. When anything is in the way everything is given back. Interrupting gives \
-        everything back, too.",
+        everything back, too, and so does a terminal that is gone (an SSH session that ends, say).",
     after_help = "Examples:\n  keelctl updates apply --dry-run\n  keelctl updates apply --now -y"
 )]
 pub struct Args {
@@ -42,13 +45,20 @@ pub async fn run(args: &Args, agent: &Agent) -> anyhow::Result<()> {
     if !args.yes && !agent.json && confirm::can_ask() && !confirm::ask("Go over to the newest version, and reboot?")? {
         return print::line("Nothing was changed.");
     }
-    let mut seen = agent.look(Some(demand)).await?;
-    let problem = tokio::select! {
-        done = go(agent, &mut seen) => match done {
-            Ok(message) => return said(agent, &message),
+    let interrupted = signals::interrupted().context("cannot wait for the signals to stop")?;
+    let mut seen = act::look(agent, Some(demand)).await?;
+    let ready = tokio::select! {
+        ready = go(agent, &mut seen) => ready,
+        () = interrupted => Err(anyhow!("interrupted; what is staged stays staged")),
+    };
+    let problem = match ready {
+        Ok(Some(message)) => return said(agent, &message),
+        // Not to be interrupted: a host that goes down ends its sessions, and needs what it took.
+        Ok(None) => match act::perform(agent, &mut seen, &Step::Reboot).await {
+            Ok(message) => return said(agent, &format!("This host {message}.")),
             Err(error) => error,
         },
-        _ = tokio::signal::ctrl_c() => anyhow!("interrupted; what is staged stays staged"),
+        Err(error) => error,
     };
     // As it was written down, wherever that was ended. What an earlier boot took waits for the host's health.
     let mut seen = agent.look(Some(demand)).await?;
@@ -58,7 +68,8 @@ pub async fn run(args: &Args, agent: &Agent) -> anyhow::Result<()> {
     Err(problem)
 }
 
-async fn go(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
+/// Everything up to the reboot; what there is to say where there is nothing to reboot for.
+async fn go(agent: &Agent, seen: &mut Seen) -> anyhow::Result<Option<String>> {
     let mut checked = false;
     loop {
         let step = next(&agent.observed(seen));
@@ -67,18 +78,19 @@ async fn go(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
         }
         if step == Step::Check && std::mem::replace(&mut checked, true) {
             let message = seen.state.checked.as_ref().map(|checked| checked.message.clone());
-            return Ok(message.unwrap_or_else(|| "There is nothing newer.".to_owned()));
+            return Ok(Some(message.unwrap_or_else(|| "There is nothing newer.".to_owned())));
+        }
+        if step == Step::Reboot {
+            return Ok(None);
         }
         let message = act::perform(agent, seen, &step).await?;
-        if step == Step::Reboot {
-            return Ok(format!("This host {message}."));
-        }
         ensure!(step != Step::AwaitHealth || seen.healthy == Some(true), "{message}");
         if !agent.json && !message.is_empty() {
-            eprintln!("{message}");
+            // The terminal may be gone, which is no reason to end before everything is given back.
+            let _ = writeln!(io::stderr(), "{message}");
         }
         let healthy = seen.healthy;
-        *seen = agent.look(seen.demand).await?;
+        *seen = act::look(agent, seen.demand).await?;
         seen.healthy = healthy;
     }
 }

@@ -77,8 +77,9 @@ async fn step(agent: &mut Agent) -> anyhow::Result<Done> {
     let Some(_guard) = guard::try_take()? else {
         return Ok(Done { said: "somebody else is at it".to_owned(), pause: Some(BUSY) });
     };
+    agent.session.renew(agent.bus.as_deref()).await?;
     agent.settings = Settings::read(&agent.paths.settings)?;
-    let mut seen = agent.look(None).await?;
+    let mut seen = act::look(agent, None).await?;
     let step = next(&agent.observed(&seen));
     let said = act::perform(agent, &mut seen, &step).await?;
     let pause = match &step {

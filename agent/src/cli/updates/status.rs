@@ -175,6 +175,11 @@ pub fn describe(step: &Step) -> String {
     }
 }
 
+/// Why a version is not gone over to that somebody rolled back from.
+pub fn rolled_back_from(label: &str) -> String {
+    format!("{label} was rolled back from; `keelctl updates apply` goes over to it all the same")
+}
+
 fn waiting(until: u64, why: &Why) -> String {
     let until = rfc3339(until);
     match why {
@@ -183,6 +188,13 @@ fn waiting(until: u64, why: &Why) -> String {
         Why::Tried(label) => {
             format!("waits for a newer version than {label}, which did not come up; `keelctl history` shows why")
         }
+        Why::RolledBack(label) => {
+            format!("waits for a newer version than {label}: {}", rolled_back_from(label))
+        }
+        Why::Withdrawn(label) => format!(
+            "waits for another version than {label}, which is staged and was withdrawn: its ref does not hold it any \
+            more; `keelctl cleanup --pending` drops it, `keelctl updates apply` goes over to it all the same"
+        ),
         Why::Turn(turn) => format!("waits for its turn in the fleet, at {}", rfc3339(*turn)),
         Why::Window(Some(opens)) => format!("waits for a window, which opens at {}", rfc3339(*opens)),
         Why::Window(None) => "waits for a window, of which none opens".to_owned(),
@@ -217,6 +229,10 @@ mod tests {
         assert!(text.contains("Next       waits for a window, which opens at 1970-01-01T01:00:00Z\n"), "{text}");
         assert!(text.contains("Lock       the cluster's one lock\n"), "{text}");
         assert!(text.contains("Given up   Version 1.2 was given up"), "{text}");
+        let withdrawn = Step::Wait { until: 0, why: Why::Withdrawn("1.1".into()) };
+        assert!(describe(&withdrawn).starts_with("waits for another version than 1.1") && word(&withdrawn) == "wait");
+        let back = describe(&Step::Wait { until: 0, why: Why::RolledBack("1.1".into()) });
+        assert!(back.contains("1.1 was rolled back from; `keelctl updates apply` goes over to it"), "{back}");
         let json = serde_json::to_value(&document).unwrap();
         assert_eq!((json["policy"].as_str(), json["next"]["step"].as_str()), (Some("windows"), Some("wait")));
     }

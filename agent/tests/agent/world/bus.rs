@@ -32,6 +32,13 @@ impl Bus {
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
         Self { daemon, address: address.trim().to_owned() }
     }
+
+    /// Ends it, and starts it anew at the same address.
+    pub fn restart(&mut self, dir: &Path) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
+        *self = Self::start(dir);
+    }
 }
 
 impl Drop for Bus {

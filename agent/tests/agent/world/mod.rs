@@ -7,7 +7,7 @@ mod server;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -187,6 +187,21 @@ impl World {
         let mut keeld = self.keeld.take().unwrap();
         keeld.kill().unwrap();
         keeld.wait().unwrap();
+    }
+
+    /// Restarts the bus and gives how keeld ends of that, which systemd starts anew on a host.
+    pub fn restart_bus(&mut self) -> ExitStatus {
+        self.bus.restart(self.dir.path());
+        let (begin, keeld) = (Instant::now(), self.keeld.as_mut().unwrap());
+        let status = loop {
+            if let Some(status) = keeld.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begin.elapsed() < LIMIT, "keeld serves on no bus");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        self.keeld = None;
+        status
     }
 
     /// A keelctl with these arguments, not started.
