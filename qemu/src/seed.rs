@@ -5,8 +5,13 @@ use std::path::Path;
 use std::process::Command;
 
 use keelson_common::command::CommandExt;
+use keelson_common::fs::remove_if_there;
+use serde_json::Value;
 
 use crate::error::Error;
+
+/// The document that a seed need not have.
+const NETWORK: &str = "network-config";
 
 /// A seed's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,15 +51,25 @@ impl Seed {
         }
     }
 
-    /// Writes its documents into a folder, which a web server may give to hosts.
+    /// Writes its documents into a folder, which a web server may give to hosts, in place of those of another.
     pub fn write_folder(&self, folder: &Path) -> Result<(), Error> {
-        let meta = format!("instance-id: {}\nlocal-hostname: {}\n{}", self.instance, self.hostname, self.meta_data);
-        let network = self.network_config.as_ref().map(|network| ("network-config", network));
+        let meta = self.meta_data_document();
+        let network = self.network_config.as_ref().map(|network| (NETWORK, network));
         for (name, content) in [("meta-data", &meta), ("user-data", &self.user_data)].into_iter().chain(network) {
             let path = folder.join(name);
             fs::write(&path, content).map_err(Error::io("write", path))?;
         }
+        if self.network_config.is_none() {
+            let path = folder.join(NETWORK);
+            remove_if_there(&path).map_err(Error::io("remove", path))?;
+        }
         Ok(())
+    }
+
+    /// Both are quoted: a host may be called `0101` or `no`, which are no text to YAML.
+    fn meta_data_document(&self) -> String {
+        let (instance, hostname) = (Value::from(&*self.instance), Value::from(&*self.hostname));
+        format!("instance-id: {instance}\nlocal-hostname: {hostname}\n{}", self.meta_data)
     }
 
     /// Writes the ISO to `file`.
@@ -80,6 +95,30 @@ mod tests {
         assert_eq!(lines[0], "#cloud-config");
         assert_eq!(lines[2..4], ["- name: keelson", "  gecos: Keelson"]);
         assert_eq!(lines[7..], ["  ssh_authorized_keys:", "  - ssh-ed25519 AAAA me"]);
+    }
+
+    #[test]
+    fn names_are_text_whatever_they_look_like() {
+        let seed = Seed {
+            instance: "0101-ab".into(),
+            hostname: "no".into(),
+            meta_data: "rack: R7\n".into(),
+            ..Seed::with_key("key")
+        };
+        let text = "instance-id: \"0101-ab\"\nlocal-hostname: \"no\"\nrack: R7\n";
+        assert_eq!(seed.meta_data_document(), text);
+    }
+
+    #[test]
+    fn a_folder_holds_nothing_of_the_seed_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut seed = Seed { network_config: Some("version: 2\n".into()), ..Seed::with_key("key") };
+        seed.write_folder(dir.path()).unwrap();
+        assert!(dir.path().join(NETWORK).exists());
+        seed.network_config = None;
+        seed.write_folder(dir.path()).unwrap();
+        seed.write_folder(dir.path()).unwrap();
+        assert!(!dir.path().join(NETWORK).exists());
     }
 
     #[test]

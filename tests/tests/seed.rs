@@ -40,7 +40,7 @@ fn each_host_has_an_image_with_its_documents() -> Result<()> {
     let text = fs::read_to_string(out.join("user-data"))?;
     ensure!(text.contains("fqdn: one.example\n") && text.contains("labels: {\"zone\":\"a\"}\n"), "{text}");
     ensure!(fs::read_to_string(out.join("network-config"))?.contains("10.0.0.11/24"));
-    ensure!(fs::read_to_string(out.join("meta-data"))?.contains("local-hostname: one\n"));
+    ensure!(fs::read_to_string(out.join("meta-data"))?.contains("local-hostname: \"one\"\n"));
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use crate::seed::template::Template;
 /// that a web server gives to hosts which were booted with ds=nocloud;s=URL/NAME/. In the template `${name}`,
 /// `${address}`, `${role}`, `${labels}` and what a host's `set` has are replaced. Everything is checked before
 /// anything is written: `keelson:` by its schema, the rest by `cloud-init schema` where cloud-init is installed.
+/// cloud-init reads YAML 1.1: what it would take for another value below `keelson:`, as a plain 22:30, is refused.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The table:\n  [[host]]\n  name = \"node1\"\n  address = \"10.0.0.11/24\"    # DHCP without it\n  \
