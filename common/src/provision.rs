@@ -65,7 +65,7 @@ pub struct KernelArguments {
     /// KEY or KEY=VALUE, to be there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub append: Vec<String>,
-    /// KEY or KEY=VALUE, not to be there.
+    /// KEY or KEY=VALUE, not to be there; what `append` has stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<String>,
 }
@@ -260,7 +260,26 @@ fn check(config: &HostConfig) -> Vec<(&'static str, String)> {
         let what = format!("kernel-arguments: {argument:?} is not one argument; each has an item of its own");
         found.push(("kernel-arguments", what));
     }
+    found.extend(contradictions(config).into_iter().map(|problem| ("kernel-arguments", problem)));
     found
+}
+
+/// What `kernel-arguments` and `console` both say, so that each would undo at a boot what the other did at the one
+/// before.
+pub fn contradictions(config: &HostConfig) -> Vec<String> {
+    let (Some(arguments), Some(console)) = (&config.kernel_arguments, &config.console) else { return Vec::new() };
+    let told =
+        [("console", "devices", !console.devices.is_empty()), ("systemd.getty_auto", "login", console.login.is_some())];
+    let key = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
+    let keys: Vec<String> = arguments.append.iter().chain(&arguments.delete).map(key).collect();
+    let twice = told.iter().filter(|(argument, _, told)| *told && keys.iter().any(|key| key == argument));
+    let problem = |(argument, key, _): &(&str, &str, bool)| {
+        format!(
+            "kernel-arguments: `{argument}=` is what `console.{key}` decides on: say it there alone, or leave \
+             `{key}` out"
+        )
+    };
+    twice.map(problem).collect()
 }
 
 fn check_join(join: &Join, found: &mut Vec<(&'static str, String)>) {
@@ -402,6 +421,24 @@ mod tests {
         let problems = from_value(&bad).unwrap_err();
         assert_eq!(problems.len(), 8, "{problems:?}");
         assert!(!problems.concat().contains("S3CRET"));
+    }
+
+    #[test]
+    fn consoles_are_told_in_one_place() {
+        let told = |arguments: Value, console: Value| {
+            from_value(&json!({ "kernel-arguments": arguments, "console": console })).err().unwrap_or_default()
+        };
+        let devices = || json!({ "devices": ["tty0"] });
+        for list in ["append", "delete"] {
+            for argument in ["console=ttyS0", "console"] {
+                let problems = told(json!({ list: [argument] }), devices());
+                assert!(problems.len() == 1 && problems[0].contains("`console.devices`"), "{argument}: {problems:?}");
+            }
+        }
+        let login = told(json!({ "append": ["systemd.getty_auto=no"] }), json!({ "login": true }));
+        assert!(login.len() == 1 && login[0].contains("`console.login`"), "{login:?}");
+        assert_eq!(told(json!({ "append": ["console=ttyS0"] }), json!({ "login": true })), Vec::<String>::new());
+        assert_eq!(told(json!({ "append": ["consoleblank=60"] }), devices()), Vec::<String>::new());
     }
 
     #[test]
