@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::secret::{CaHash, Token};
-use crate::strict::{Source, parse};
+use crate::strict::{Source, parse_secret};
 pub use template::{Template, Variable};
 
 pub use registries::{EVERY, Registry};
@@ -210,7 +210,8 @@ pub fn from_value(value: &Value) -> Result<HostConfig, Vec<String>> {
 
 /// Reads a file with nothing else in it.
 pub fn from_toml(source: &Source) -> Result<HostConfig, Vec<crate::strict::Problem>> {
-    let config: HostConfig = parse(source, &TOP).map_err(|problem| vec![problem])?;
+    // What is wrong is told on the console, and most of what may stand here is a secret in some key.
+    let config: HostConfig = parse_secret(source, &TOP).map_err(|problem| vec![problem])?;
     let problems = check(&config);
     if problems.is_empty() {
         return Ok(config);
@@ -407,6 +408,25 @@ mod tests {
         assert!(!problems.concat().contains("S3CRET"));
         let neither = from_value(&json!({ "join": { "server": "https://m" } })).unwrap_err();
         assert!(neither[0].contains("one of `token`, `token-file` and") && neither[1].contains("ca-hash is missing"));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_not_told() {
+        let one = |value: Value| {
+            let problems = from_value(&value).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            problems.concat()
+        };
+        let registry = one(json!({ "registries": { "r.example": { "username": "u", "password": 20240117 } } }));
+        assert_eq!(registry, "`registries.r.example.password`: invalid type: integer, expected a string");
+        let token = one(json!({ "join": { "server": "https://m", "token": 123456.5, "ca-hash": [hash()] } }));
+        assert_eq!(token, "`join.token`: invalid type: floating point, expected a string");
+        let key = "-----BEGIN PRIVATE KEY-----\nS3CRET\n-----END PRIVATE KEY-----\n";
+        let master = one(json!({ "master": { "ca": key } }));
+        assert!(
+            master.starts_with("`master.ca`: invalid type: string, expected ") && !master.contains("KEY"),
+            "{master}"
+        );
     }
 
     #[test]
