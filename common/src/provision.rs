@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::master::{Networks, network};
 use crate::pki;
 use crate::secret::{CaHash, Token};
-use crate::strict::{Source, parse};
+use crate::strict::{Source, parse_secret};
 pub use template::{Template, Variable};
 
 pub use registries::{EVERY, Registry};
@@ -67,7 +67,7 @@ pub struct KernelArguments {
     /// KEY or KEY=VALUE, to be there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub append: Vec<String>,
-    /// KEY or KEY=VALUE, not to be there.
+    /// KEY or KEY=VALUE, not to be there; what `append` has stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<String>,
 }
@@ -212,7 +212,8 @@ pub fn from_value(value: &Value) -> Result<HostConfig, Vec<String>> {
 
 /// Reads a file with nothing else in it.
 pub fn from_toml(source: &Source) -> Result<HostConfig, Vec<crate::strict::Problem>> {
-    let config: HostConfig = parse(source, &TOP).map_err(|problem| vec![problem])?;
+    // What is wrong is told on the console, and most of what may stand here is a secret in some key.
+    let config: HostConfig = parse_secret(source, &TOP).map_err(|problem| vec![problem])?;
     let problems = check(&config);
     if problems.is_empty() {
         return Ok(config);
@@ -262,7 +263,26 @@ fn check(config: &HostConfig) -> Vec<(&'static str, String)> {
         let what = format!("kernel-arguments: {argument:?} is not one argument; each has an item of its own");
         found.push(("kernel-arguments", what));
     }
+    found.extend(contradictions(config).into_iter().map(|problem| ("kernel-arguments", problem)));
     found
+}
+
+/// What `kernel-arguments` and `console` both say, so that each would undo at a boot what the other did at the one
+/// before.
+pub fn contradictions(config: &HostConfig) -> Vec<String> {
+    let (Some(arguments), Some(console)) = (&config.kernel_arguments, &config.console) else { return Vec::new() };
+    let told =
+        [("console", "devices", !console.devices.is_empty()), ("systemd.getty_auto", "login", console.login.is_some())];
+    let key = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
+    let keys: Vec<String> = arguments.append.iter().chain(&arguments.delete).map(key).collect();
+    let twice = told.iter().filter(|(argument, _, told)| *told && keys.iter().any(|key| key == argument));
+    let problem = |(argument, key, _): &(&str, &str, bool)| {
+        format!(
+            "kernel-arguments: `{argument}=` is what `console.{key}` decides on: say it there alone, or leave \
+             `{key}` out"
+        )
+    };
+    twice.map(problem).collect()
 }
 
 fn check_join(join: &Join, found: &mut Vec<(&'static str, String)>) {
@@ -399,6 +419,25 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_the_wrong_kind_is_not_told() {
+        let one = |value: Value| {
+            let problems = from_value(&value).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            problems.concat()
+        };
+        let registry = one(json!({ "registries": { "r.example": { "username": "u", "password": 20240117 } } }));
+        assert_eq!(registry, "`registries.r.example.password`: invalid type: integer, expected a string");
+        let token = one(json!({ "join": { "server": "https://m", "token": 123456.5, "ca-hash": [hash()] } }));
+        assert_eq!(token, "`join.token`: invalid type: floating point, expected a string");
+        let key = "-----BEGIN PRIVATE KEY-----\nS3CRET\n-----END PRIVATE KEY-----\n";
+        let master = one(json!({ "master": { "ca": key } }));
+        assert!(
+            master.starts_with("`master.ca`: invalid type: string, expected ") && !master.contains("KEY"),
+            "{master}"
+        );
+    }
+
+    #[test]
     fn a_master_is_checked_and_its_key_is_not_told() {
         let good = json!({ "master": { "token": "abcdef.0123456789abcdef", "pod-network": "10.1.0.0/16" } });
         assert!(from_value(&good).is_ok() && from_value(&json!({ "master": {} })).is_ok());
@@ -410,6 +449,24 @@ mod tests {
         let problems = from_value(&bad).unwrap_err();
         assert_eq!(problems.len(), 8, "{problems:?}");
         assert!(!problems.concat().contains("S3CRET"));
+    }
+
+    #[test]
+    fn consoles_are_told_in_one_place() {
+        let told = |arguments: Value, console: Value| {
+            from_value(&json!({ "kernel-arguments": arguments, "console": console })).err().unwrap_or_default()
+        };
+        let devices = || json!({ "devices": ["tty0"] });
+        for list in ["append", "delete"] {
+            for argument in ["console=ttyS0", "console"] {
+                let problems = told(json!({ list: [argument] }), devices());
+                assert!(problems.len() == 1 && problems[0].contains("`console.devices`"), "{argument}: {problems:?}");
+            }
+        }
+        let login = told(json!({ "append": ["systemd.getty_auto=no"] }), json!({ "login": true }));
+        assert!(login.len() == 1 && login[0].contains("`console.login`"), "{login:?}");
+        assert_eq!(told(json!({ "append": ["console=ttyS0"] }), json!({ "login": true })), Vec::<String>::new());
+        assert_eq!(told(json!({ "append": ["consoleblank=60"] }), devices()), Vec::<String>::new());
     }
 
     #[test]

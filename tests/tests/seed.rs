@@ -40,7 +40,7 @@ fn each_host_has_an_image_with_its_documents() -> Result<()> {
     let text = fs::read_to_string(out.join("user-data"))?;
     ensure!(text.contains("fqdn: one.example\n") && text.contains("labels: {\"zone\":\"a\"}\n"), "{text}");
     ensure!(fs::read_to_string(out.join("network-config"))?.contains("10.0.0.11/24"));
-    ensure!(fs::read_to_string(out.join("meta-data"))?.contains("local-hostname: one\n"));
+    ensure!(fs::read_to_string(out.join("meta-data"))?.contains("local-hostname: \"one\"\n"));
     Ok(())
 }
 
@@ -48,7 +48,8 @@ fn each_host_has_an_image_with_its_documents() -> Result<()> {
 fn a_folder_for_a_web_server_is_the_same_each_time() -> Result<()> {
     let folder = folder(TEMPLATE)?;
     let words = ["--hosts", "hosts.toml", "--folder", "-o", "served", "user-data.yaml"];
-    seed(folder.path(), &words)?.expect(0)?;
+    let run = seed(folder.path(), &words)?.expect(0)?;
+    ensure!(run.stderr.contains("only you can read them"), "{}", run.stderr);
     let meta = folder.path().join("served/two/meta-data");
     let before = fs::read(&meta)?;
     ensure!(!folder.path().join("served/two/network-config").exists(), "two has DHCP");

@@ -45,10 +45,12 @@ pub(super) fn check(name: &str, registry: &Registry, found: &mut Vec<(&'static s
         wrong("registries", format!(" is no registry; write HOST or HOST:PORT without a scheme, or {EVERY} for all"));
     }
     for mirror in registry.mirrors.iter().filter(|mirror| !is_url(mirror)) {
-        wrong(
-            "mirrors",
-            format!(".mirrors: `{mirror}` is no http:// or https:// URL whose path, if any, is below /v2"),
-        );
+        let problem = match mirror.contains('@') {
+            // There may be a password in it.
+            true => ".mirrors: there is no user in a URL; `username` and `password` say who the host is".to_owned(),
+            false => format!(".mirrors: `{mirror}` is no http:// or https:// URL whose path, if any, is below /v2"),
+        };
+        wrong("mirrors", problem);
     }
     if registry.ca.as_ref().is_some_and(|ca| !ca.contains("BEGIN CERTIFICATE")) {
         wrong("ca", ".ca: it is no certificate in PEM".to_owned());
@@ -126,6 +128,7 @@ mod tests {
             "registries.r.example.mirrors: `mirror.example`",
         );
         one(json!({ "r.example": { "mirrors": ["https://mirror.example/proxy"] } }), "below /v2");
+        one(json!({ "r.example": { "mirrors": ["https://user:S3CRET@mirror.example"] } }), "no user in a URL");
         one(json!({ "r.example": { "ca": "S3CRET" } }), "no certificate");
         one(json!({ "r.example": { "password": "S3CRET" } }), "both of `username` and `password`");
         one(json!({ "r.example": { "username": "a:b", "password": "S3CRET" } }), "no `:` in a name");

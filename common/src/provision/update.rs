@@ -289,7 +289,7 @@ mod tests {
         };
         one(json!({ "policy": "windows" }), "needs `windows`");
         one(json!({ "windows": [{ "start": "02:00", "length": "2h" }] }), "count with `policy: windows` only");
-        one(json!({ "policy": "sometimes" }), "unknown variant `sometimes`");
+        one(json!({ "policy": "sometimes" }), "`update.policy`: unknown variant, expected one of");
         one(json!({ "check-every": "1s" }), "between a minute and 30 days");
         one(json!({ "spread": "a day or so" }), "update.spread: `a day or so` is no length of time");
         one(json!({ "ref": "keelson:host" }), "without a remote");

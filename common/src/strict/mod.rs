@@ -4,7 +4,7 @@
 mod parse;
 mod source;
 
-pub use parse::{nearest, parse};
+pub use parse::{nearest, parse, parse_secret};
 pub use source::{Site, Sited, Source};
 
 use std::fmt;

@@ -19,6 +19,11 @@ use crate::seed::template::Template;
 /// that a web server gives to hosts which were booted with ds=nocloud;s=URL/NAME/. In the template `${name}`,
 /// `${address}`, `${role}`, `${labels}` and what a host's `set` has are replaced. Everything is checked before
 /// anything is written: `keelson:` by its schema, the rest by `cloud-init schema` where cloud-init is installed.
+/// cloud-init reads YAML 1.1: what it would take for another value below `keelson:`, as a plain 22:30, is refused.
+///
+/// What hosts are told may hold secrets, so that images and folders are for you alone (0600, 0700), and are made so
+/// again by each run. A web server has to be run as you, or given the folders afterwards, and must serve them to the
+/// hosts alone: user-data is asked for without a password, and goes over the network as it is with http.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The table:\n  [[host]]\n  name = \"node1\"\n  address = \"10.0.0.11/24\"    # DHCP without it\n  \
@@ -38,7 +43,7 @@ pub struct Args {
     /// Only check
     #[arg(long, conflicts_with_all = ["output", "folder"])]
     check: bool,
-    /// Folders for a web server, instead of ISO images
+    /// Folders for a web server, instead of ISO images; what is in them is secret
     #[arg(long)]
     folder: bool,
     /// Where seeds are written
@@ -77,11 +82,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
             true => args.output.join(&seed.hostname),
             false => args.output.join(format!("{}.iso", seed.hostname)),
         };
-        if args.folder {
-            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-            seed.write_folder(&path)?;
-        } else {
-            seed.write(&path)?;
+        match args.folder {
+            true => seed.write_folder(&path)?,
+            false => seed.write(&path)?,
         }
         made.push(path);
     }
@@ -127,6 +130,14 @@ fn told(args: &Args, whole: bool, made: &[PathBuf]) -> Result<ExitCode> {
     }
     for path in made {
         println!("{}", path.display());
+    }
+    match (made.is_empty(), args.folder) {
+        (true, _) => {}
+        (false, true) => eprintln!(
+            "keelson: these folders may hold secrets, and only you can read them: let the web server in, and have it \
+             serve them to the hosts alone"
+        ),
+        (false, false) => eprintln!("keelson: these images may hold secrets, and only you can read them"),
     }
     if !whole {
         eprintln!(

@@ -1,6 +1,6 @@
 //! Owns what each machine's seed says: its user-data and its network-config. JSON is YAML too.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Error, Result, ensure};
 use keelson_qemu::machine::FIRST_CARD;
 use keelson_qemu::seed::Seed;
 use serde_json::{Map, Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::authority::Secrets;
 use super::plan::{Machine, PREFIX, Role};
 use super::state::Cluster;
+use crate::seed::{check, yaml};
 
 /// What cloud-init knows a cloud-config by.
 const HEADER: &str = "#cloud-config";
@@ -16,18 +17,24 @@ const HOST: &str = "10.0.2.2";
 /// The user that machines let in.
 pub const USER: &str = "keelson";
 
-/// Reads user-data that a person wrote for the nodes.
+/// Reads user-data that a person wrote for the nodes. What becomes of it is written anew, so that cloud-init must read
+/// in it what we do.
 pub fn read(text: &str) -> Result<Value> {
-    let first = text.lines().next().map(str::trim_end);
-    ensure!(first == Some(HEADER), "its first line must be `{HEADER}`: cloud-init does not read it otherwise");
-    let config: Value = serde_saphyr::from_str(text).context("it is no YAML")?;
-    match config {
-        Value::Null => Ok(json!({})),
-        config => {
-            ensure!(config.is_object(), "it must be a mapping");
-            Ok(config)
-        }
+    let config = check::read(text).map_err(Error::msg)?;
+    let others = yaml::others(text).map_err(Error::msg)?;
+    let problems: Vec<String> = others.iter().map(ToString::to_string).collect();
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(config)
+}
+
+/// Fails where a host would refuse what becomes of what a person wrote for the nodes.
+pub fn check(cluster: &Cluster, secrets: &Secrets, extra: &Value) -> Result<()> {
+    for machine in &cluster.machines {
+        let seed = seed(cluster, machine, secrets, "", extra)?;
+        let problems = check::ours(&seed.user_data);
+        ensure!(problems.is_empty(), "for {}: {}", machine.name, problems.join("\n"));
     }
+    Ok(())
 }
 
 /// The seed of a machine. `public` is the SSH key that opens it, `extra` what a person wrote for the nodes.
@@ -173,5 +180,23 @@ mod tests {
         assert_eq!(user["keelson"]["join"]["server"], "https://10.77.0.2:6443");
         assert!(read("users: []\n").is_err() && read("#cloud-config\n- a\n").is_err());
         assert_eq!(read("#cloud-config\n").unwrap(), json!({}));
+    }
+
+    #[test]
+    fn what_would_be_another_value_once_it_is_written_anew_is_refused() {
+        let text = |mode: &str| format!("#cloud-config\nwrite_files:\n- {{path: /x, permissions: {mode}}}\n");
+        let error = read(&text("0644")).unwrap_err().to_string();
+        assert!(error.starts_with("line 3: `write_files[0].permissions`") && error.ends_with("quotes"), "{error}");
+        assert_eq!(read(&text("\"0644\"")).unwrap()["write_files"][0]["permissions"], "0644");
+    }
+
+    #[test]
+    fn what_nodes_would_refuse_is_told_before_there_are_any() {
+        let (cluster, secrets) = (cluster(), Secrets::new().unwrap());
+        let extra = |keelson: &str| read(&format!("#cloud-config\nkeelson:\n  {keelson}\n")).unwrap();
+        check(&cluster, &secrets, &json!({})).unwrap();
+        check(&cluster, &secrets, &extra("join: {labels: {rack: a1}}")).unwrap();
+        let error = check(&cluster, &secrets, &extra("join: {lables: {rack: a1}}")).unwrap_err().to_string();
+        assert!(error.contains("for one-node1: keelson: unknown key `lables` in [join]"), "{error}");
     }
 }

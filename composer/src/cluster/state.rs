@@ -34,7 +34,7 @@ pub struct Cluster {
 }
 
 /// Where a cluster's image came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Source {
     /// The manifest or disk (a whole path) or the ref.

@@ -9,21 +9,29 @@ use anyhow::{Context, Result};
 use keelson_common::provision::{KEY, from_value};
 use serde_json::Value;
 
+use super::yaml;
+
 /// What cloud-init knows a cloud-config by.
 const HEADER: &str = "#cloud-config";
 
 /// All that is wrong with a document by our rules; nothing where all is well.
 pub fn ours(user_data: &str) -> Vec<String> {
-    match read(user_data) {
-        Err(problem) => vec![problem],
-        Ok(config) => match config.get(KEY).map(from_value) {
-            None | Some(Ok(_)) => Vec::new(),
-            Some(Err(problems)) => problems.into_iter().map(|problem| format!("{KEY}: {problem}")).collect(),
-        },
-    }
+    judged(user_data).unwrap_or_else(|problem| vec![problem])
 }
 
-fn read(user_data: &str) -> Result<Value, String> {
+fn judged(user_data: &str) -> Result<Vec<String>, String> {
+    let config = read(user_data)?;
+    // The host has what cloud-init read, and most of ours is text.
+    let others = yaml::others(user_data)?.into_iter().filter(|other| other.is_below(KEY));
+    let mut problems: Vec<String> = others.map(|other| other.to_string()).collect();
+    if let Some(Err(wrong)) = config.get(KEY).map(from_value) {
+        problems.extend(wrong.into_iter().map(|problem| format!("{KEY}: {problem}")));
+    }
+    Ok(problems)
+}
+
+/// Reads a document as we do; one that is empty is an empty mapping.
+pub fn read(user_data: &str) -> Result<Value, String> {
     if user_data.lines().next().map(str::trim_end) != Some(HEADER) {
         return Err(format!("its first line must be `{HEADER}`: cloud-init does not read it otherwise"));
     }
@@ -48,7 +56,8 @@ pub enum Verdict {
 
 /// Has cloud-init judge all of a document but our key, which it does not know here.
 pub fn theirs(user_data: &str) -> Result<Verdict> {
-    let mut config = read(user_data).map_err(anyhow::Error::msg)?;
+    let config = yaml::as_cloud_init(user_data).and_then(|text| read(&text));
+    let mut config = config.map_err(anyhow::Error::msg)?;
     if let Some(map) = config.as_object_mut() {
         map.remove(KEY);
     }
@@ -84,6 +93,19 @@ mod tests {
         assert!(ours("keelson: {}\n")[0].contains("first line must be"));
         assert!(ours("#cloud-config\n- a\n")[0].contains("must be a mapping"));
         assert!(ours("#cloud-config\na: [\n")[0].starts_with("it is no YAML"));
+    }
+
+    #[test]
+    fn what_a_host_would_read_as_a_number_is_refused_in_what_is_ours() {
+        let document = |start: &str| {
+            format!(
+                "#cloud-config\nwrite_files: [{{path: /x, permissions: 0644}}]\nkeelson:\n  update:\n    \
+                 policy: windows\n    windows:\n    - {{start: {start}, length: 2h}}\n"
+            )
+        };
+        let wrong = ours(&document("22:30"));
+        assert!(wrong.len() == 1 && wrong[0].starts_with("line 7: `keelson.update.windows[0].start`"), "{wrong:?}");
+        assert_eq!(ours(&document("\"22:30\"")), Vec::<String>::new());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 pub mod check;
 pub mod hosts;
 pub mod template;
+pub mod yaml;
 
 use keelson_qemu::seed::Seed;
 use sha2::{Digest, Sha256};

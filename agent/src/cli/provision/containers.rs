@@ -60,7 +60,7 @@ fn told(files: &Files) -> String {
 fn text(name: &str, declaration: &Map<String, Value>) -> anyhow::Result<String> {
     let text = toml::to_string(declaration).with_context(|| format!("containers.{name}"))?;
     let source = Source { path: format!("{name}.toml").into(), text: text.clone() };
-    match format::parse(source, &|path| fs::read_to_string(path)) {
+    match format::parse_secret(source, &|path| fs::read_to_string(path)) {
         Ok(Some(_)) => Ok(text),
         Ok(None) => bail!("containers.{name} declares nothing: it has a list `container`, see keelson-containers(5)"),
         Err(problems) => {
@@ -117,5 +117,9 @@ mod tests {
         let problems = declared(&json!({ "web": { "container": [{ "imagee": "web:1" }] }, "job": {} })).unwrap_err();
         assert!(problems[0].contains("containers.job declares nothing"), "{problems:?}");
         assert_eq!(problems[1], "containers.web: unknown key `imagee` in [[container]]; did you mean `image`?");
+        let secret =
+            declared(&json!({ "web": { "container": [{ "image": "web:1", "environment": { "PIN": 20240117 } }] } }));
+        let told = secret.unwrap_err().concat();
+        assert!(told.contains("invalid type: integer, expected") && !told.contains("20240117"), "{told}");
     }
 }

@@ -91,14 +91,23 @@ async fn change(
     Ok(outcomes)
 }
 
-fn is_there(argument: &str, next: &[String]) -> bool {
-    next.iter().any(|there| there == argument || there.split_once('=').is_some_and(|(key, _)| key == argument))
+/// Whether KEY or KEY=VALUE means an argument.
+fn means(argument: &str, there: &str) -> bool {
+    there == argument || there.split_once('=').is_some_and(|(key, _)| key == argument)
 }
 
+fn is_there(argument: &str, next: &[String]) -> bool {
+    next.iter().any(|there| means(argument, there))
+}
+
+/// What is to be there is not taken away, so that a key which is deleted and appended has another value, and keeps it.
 fn of_arguments(arguments: &KernelArguments, next: &[String]) -> Changes {
+    let unwanted = |there: &&String| {
+        !arguments.append.contains(there) && arguments.delete.iter().any(|argument| means(argument, there))
+    };
     Changes {
         append: arguments.append.iter().filter(|argument| !next.contains(argument)).cloned().collect(),
-        delete: arguments.delete.iter().filter(|argument| is_there(argument, next)).cloned().collect(),
+        delete: next.iter().filter(unwanted).cloned().collect(),
     }
 }
 
@@ -122,6 +131,8 @@ fn of_console(console: &Console, next: &[String]) -> Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deploy::kargs;
+    use crate::model::request::KargsEdit;
 
     fn list(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
@@ -131,8 +142,19 @@ mod tests {
     fn only_what_differs_is_changed() {
         let arguments = KernelArguments { append: list("quiet a=2"), delete: list("b c=1 d") };
         let changes = |next: &str| of_arguments(&arguments, &list(next));
-        assert_eq!(changes("quiet a=1 b=7 c=2"), Changes { append: list("a=2"), delete: list("b") });
+        assert_eq!(changes("quiet a=1 b=7 c=2"), Changes { append: list("a=2"), delete: list("b=7") });
         assert_eq!(changes("a=2 quiet"), Changes::default());
+    }
+
+    #[test]
+    fn a_value_is_changed_once() {
+        let arguments = KernelArguments { append: list("loglevel=4 splash"), delete: list("loglevel splash quiet") };
+        let before = list("quiet loglevel=7 loglevel=3 splash");
+        let Changes { append, delete } = of_arguments(&arguments, &before);
+        let edit = KargsEdit { append, delete, ..KargsEdit::default() };
+        let next = kargs::edit(&before, &edit).unwrap();
+        assert_eq!(next, list("splash loglevel=4"));
+        assert_eq!(of_arguments(&arguments, &next), Changes::default());
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub async fn run(args: Args, bus: Option<&str>, json: bool) -> anyhow::Result<()
 }
 
 fn status(json: bool) -> anyhow::Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "`keelctl provision` needs root: it shows what the host was told");
     let report = Report::read(&Path::new(RUN).join(REPORT))?;
     if json { print::document(&report) } else { print::line(&report.text()) }
 }

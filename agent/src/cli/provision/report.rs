@@ -81,9 +81,10 @@ impl Report {
         }
     }
 
-    /// Writes it, for [`Report::read`].
+    /// Writes it, for [`Report::read`]. It names values that were refused for what they say, and such as a URL that was
+    /// applied, so that it is for root alone.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        files::write(path, &serde_json::to_string_pretty(self)?, 0o644)
+        files::write(path, &serde_json::to_string_pretty(self)?, 0o640)
     }
 
     /// Reads it.
@@ -98,6 +99,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -109,6 +112,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keelson/provision.json");
         report.write(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(Report::read(&path).unwrap(), report);
         assert_eq!(report.text(), "join: applied: a node of https://m\nupdate: REFUSED: keeld: no\n");
         assert!(report.refused());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keelson_common::provision::{HostConfig, KEY, from_toml, from_value};
+use keelson_common::provision::{HostConfig, KEY, contradictions, from_toml, from_value};
 use keelson_common::strict::Source;
 use serde_json::Value;
 
@@ -59,6 +59,8 @@ pub fn read(cloud: &Path, own: &Path) -> Result<Wanted, Vec<String>> {
     let cloud = cloud_config(cloud);
     let in_vain = cloud.as_ref().map(in_vain).unwrap_or_default();
     let config = merged(lower, good(cloud.and_then(|config| told(&config))));
+    // Neither says of the other what it does not know.
+    problems.extend(contradictions(&config));
     let containers = containers::files(&config.containers).unwrap_or_else(|found| {
         problems.extend(found);
         Files::new()
@@ -176,5 +178,8 @@ mod tests {
         fs::write(&own, "[containers.web]\n").unwrap();
         fs::write(&cloud, "{}").unwrap();
         assert!(read(&cloud, &own).unwrap_err()[0].contains("containers.web declares nothing"));
+        fs::write(&own, "[kernel-arguments]\nappend = [\"console=ttyS0\"]\n").unwrap();
+        fs::write(&cloud, r#"{"keelson": {"console": {"devices": ["tty0"]}}}"#).unwrap();
+        assert!(read(&cloud, &own).unwrap_err()[0].contains("`console.devices` decides on"));
     }
 }

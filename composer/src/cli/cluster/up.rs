@@ -18,10 +18,10 @@ use super::image::{Image, image};
 use crate::cluster::authority::{Secrets, random};
 use crate::cluster::board::Board;
 use crate::cluster::folder::{Folder, Lock, base, names};
-use crate::cluster::plan::{self, MOST_NODES, Sizes};
+use crate::cluster::plan::{self, MOST_NODES, Machine, Sizes};
 use crate::cluster::ready::Wait;
 use crate::cluster::remote::Remote;
-use crate::cluster::state::Cluster;
+use crate::cluster::state::{Cluster, Source};
 use crate::cluster::status::aligned;
 use crate::cluster::stop::Stop;
 use crate::cluster::{documents, power};
@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
     /// A cloud-config for the nodes besides what makes them nodes: lists are put together, and of two values the
-    /// one that the cluster needs stays
+    /// one that the cluster needs stays. What YAML 1.1 has another value for, as 0644 or 22:30, is put in quotes
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
     /// Write the kubeconfig here too; not over a file that there is
@@ -88,7 +88,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let machines = plan::machines(&args.which.name, sizes)?;
     let lock = Lock::take(&base, &args.which.name)?;
     refuse_existing(&folder, &args.which.name)?;
-    let extra = extra(args.user_data.as_deref())?;
+    let extra = extra(&args, &machines)?;
     if let Some(file) = &args.kubeconfig {
         ensure!(!file.exists(), "{} is there already: name another file, or remove it", file.display());
         let parent = std::path::absolute(file).ok().and_then(|file| file.parent().map(Path::is_dir));
@@ -131,10 +131,16 @@ fn refuse_existing(folder: &Folder, name: &str) -> Result<()> {
     }
 }
 
-fn extra(file: Option<&Path>) -> Result<Value> {
-    let Some(file) = file else { return Ok(json!({})) };
+/// What a person wrote for the nodes, judged as their hosts will.
+fn extra(args: &Args, machines: &[Machine]) -> Result<Value> {
+    let Some(file) = &args.user_data else { return Ok(json!({})) };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    documents::read(&text).with_context(|| file.display().to_string())
+    let extra = documents::read(&text).with_context(|| file.display().to_string())?;
+    // As the cluster will be, but for what hosts do not judge.
+    let network = plan::network(random()?, &[]);
+    let draft = Cluster::new(&args.which.name, Source::default(), 1, network, machines.to_vec());
+    documents::check(&draft, &Secrets::new()?, &extra).with_context(|| file.display().to_string())?;
+    Ok(extra)
 }
 
 /// The other clusters that can be read, whose ports are theirs.
