@@ -56,6 +56,9 @@ pub trait Host {
     /// Changes the remote.
     #[zbus(allow_interactive_auth)]
     fn set_remote(&self, url: &str, key: &[u8], replace_keys: bool) -> Result<u64, ApiError>;
+    /// Trusts keys no more.
+    #[zbus(allow_interactive_auth)]
+    fn forget_keys(&self, fingerprints: &[String]) -> Result<u64, ApiError>;
     /// How far a transaction is.
     #[zbus(signal)]
     fn progress(&self, id: u64, progress: &str) -> zbus::Result<()>;

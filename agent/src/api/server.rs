@@ -38,7 +38,8 @@ fn optional(text: String) -> Option<String> {
 }
 
 fn remote_change(url: String, key: Vec<u8>, replace_keys: bool) -> RemoteChange {
-    RemoteChange { url: optional(url), key: if key.is_empty() { None } else { Some(key) }, replace_keys }
+    let key = if key.is_empty() { None } else { Some(key) };
+    RemoteChange { url: optional(url), key, replace_keys, forget: Vec::new() }
 }
 
 /// The D-Bus interface; documents are the JSON that `keelctl --json` prints.
@@ -163,6 +164,17 @@ impl Host {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u64, ApiError> {
         let change = remote_change(url, key, replace_keys);
+        self.start(connection, &header, Request::Remote(change)).await
+    }
+
+    /// Trusts the keys with these fingerprints no more.
+    async fn forget_keys(
+        &self,
+        fingerprints: Vec<String>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64, ApiError> {
+        let change = RemoteChange { forget: fingerprints, ..RemoteChange::default() };
         self.start(connection, &header, Request::Remote(change)).await
     }
 

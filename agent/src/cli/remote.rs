@@ -20,7 +20,8 @@ use super::session::{Session, answer};
     after_help = "Examples:\n  \
         keelctl remote\n  \
         keelctl remote set --url http://10.0.2.2:8000\n  \
-        keelctl remote set --key next-key.asc        trust a second key, before the signer changes"
+        keelctl remote set --key next-key.asc        trust a second key, before the signer changes\n  \
+        keelctl remote set --forget-key FINGERPRINT  trust the first no more, after it"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -47,6 +48,9 @@ struct Set {
     /// Forget the keys trusted before
     #[arg(long)]
     replace_keys: bool,
+    /// Trust the key with this fingerprint no more
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["url", "key", "replace_keys"])]
+    forget_key: Vec<String>,
 }
 
 /// Runs the verb.
@@ -55,6 +59,10 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         None | Some(What::Show) => {
             let remotes: Vec<RemoteInfo> = answer(session.keeld.remotes().await)?;
             if session.json { print::document(&remotes) } else { print::line(&text(&remotes)) }
+        }
+        Some(What::Set(set)) if !set.forget_key.is_empty() => {
+            let start = session.keeld.forget_keys(&set.forget_key);
+            print::outcome(follow(session, start).await?, session.json)
         }
         Some(What::Set(set)) => {
             let key = read_key(set.key.as_deref())?;

@@ -141,6 +141,15 @@ pub enum DeployError {
     /// The key file holds no key.
     #[error("the key holds no OpenPGP public key")]
     BadKey,
+    /// There is no such key to forget.
+    #[error("no key {fingerprint} is trusted; `keelctl remote` lists those that are")]
+    NoKey {
+        /// What was asked for.
+        fingerprint: String,
+    },
+    /// A new keyring would have fewer keys than it should.
+    #[error("gpg does not take every one of the keys; those that were trusted are trusted still")]
+    KeysLost,
     /// A command failed.
     #[error("a helper program failed")]
     Command(#[from] CommandError),
@@ -172,7 +181,12 @@ impl DeployError {
             Self::Fetch { .. } => "fetch",
             Self::Older { .. } => "older",
             Self::Space(_) => "no-space",
-            Self::NoOrigin | Self::NoRemote { .. } | Self::BadRef { .. } | Self::BadKey => "remote",
+            Self::NoOrigin
+            | Self::NoRemote { .. }
+            | Self::BadRef { .. }
+            | Self::BadKey
+            | Self::NoKey { .. }
+            | Self::KeysLost => "remote",
             Self::NoDeployment { .. } | Self::Empty | Self::NoRollback => "no-deployment",
             Self::PinStaged { .. } | Self::Pinned { .. } => "pinned",
             Self::Kargs(_) => "kargs",

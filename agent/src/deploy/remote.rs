@@ -1,10 +1,10 @@
 //! Owns the remotes of the system repository: where updates come from and whose keys are trusted.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use gio::Cancellable;
 use glib::{Bytes, VariantDict};
+use keelson_common::fs::{atomic_write, remove_if_there};
 use ostree::{Repo, RepoRemoteChange};
 use serde::{Deserialize, Serialize};
 
@@ -65,28 +65,40 @@ fn keys(host: &Host, name: &str) -> Vec<String> {
 /// Applies a change; a remote that is not there is added, with verification on.
 pub fn change(host: &mut Host, name: &str, change: &RemoteChange) -> Result<(), DeployError> {
     let repo = host.repo();
+    // Whole before anything is touched, so that no failure leaves the host without a key.
+    let keyring = replacement(host, name, change)?;
     if let Some(url) = &change.url {
         set_url(&repo, name, url)?;
     }
-    if change.replace_keys {
-        remove_keys(host, name)?;
+    if let Some(keyring) = keyring {
+        write_keys(host, name, &keyring)?;
     }
-    if let Some(key) = &change.key {
+    if let Some(key) = change.key.as_ref().filter(|_| !change.replace_keys) {
         import(&repo, name, key)?;
     }
     host.signatures.clear();
     Ok(())
 }
 
-fn import(repo: &Repo, name: &str, key: &[u8]) -> Result<(), DeployError> {
-    let io = |source| DeployError::Io { path: std::env::temp_dir(), source };
-    let mut file = tempfile::NamedTempFile::new().map_err(io)?;
-    file.write_all(key).map_err(io)?;
-    // libostree imports no key from an empty list of ids, and the crate cannot leave the list out.
-    let ids = keyring::fingerprints(file.path()).map_err(|_| DeployError::BadKey)?;
-    if ids.is_empty() {
-        return Err(DeployError::BadKey);
+/// The keyring that takes the place of the one there is; nothing where no key goes.
+fn replacement(host: &Host, name: &str, change: &RemoteChange) -> Result<Option<Vec<u8>>, DeployError> {
+    match (&change.key, change.replace_keys, change.forget.first()) {
+        (Some(key), true, _) => keyring::made_of(key).map(Some),
+        (None, true, _) => Ok(Some(Vec::new())),
+        (_, false, None) => Ok(None),
+        (_, false, Some(first)) => {
+            let path = keyring_file(host, name);
+            if !path.exists() {
+                return Err(DeployError::NoKey { fingerprint: first.clone() });
+            }
+            keyring::without(&path, &change.forget).map(Some)
+        }
     }
+}
+
+fn import(repo: &Repo, name: &str, key: &[u8]) -> Result<(), DeployError> {
+    // libostree imports no key from an empty list of ids, and the crate cannot leave the list out.
+    let ids = keyring::fingerprints_in(key)?;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let stream = gio::MemoryInputStream::from_bytes(&Bytes::from(key));
     repo.remote_gpg_import(name, Some(&stream), &ids, Cancellable::NONE)
@@ -121,16 +133,18 @@ fn set_url(repo: &Repo, name: &str, url: &str) -> Result<(), DeployError> {
 pub struct Snapshot {
     name: String,
     url: Option<String>,
+    /// Empty where there was none, nothing where it could not be read.
     keyring: Option<Vec<u8>>,
 }
 
 /// Remembers a remote.
 pub fn snapshot(host: &Host, name: &str) -> Snapshot {
-    Snapshot {
-        name: name.to_owned(),
-        url: host.repo().remote_get_url(name).ok().map(String::from),
-        keyring: std::fs::read(keyring_file(host, name)).ok(),
-    }
+    let keyring = match std::fs::read(keyring_file(host, name)) {
+        Ok(content) => Some(content),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Vec::new()),
+        Err(_) => None,
+    };
+    Snapshot { name: name.to_owned(), url: host.repo().remote_get_url(name).ok().map(String::from), keyring }
 }
 
 /// Puts a remote back.
@@ -149,10 +163,8 @@ pub fn restore(host: &mut Host, before: &Snapshot) -> Result<(), DeployError> {
             )
             .map_err(DeployError::ostree(format!("cannot remove remote `{}` again", before.name)))?,
     }
-    remove_keys(host, &before.name)?;
-    if let Some(content) = &before.keyring {
-        let path = keyring_file(host, &before.name);
-        keelson_common::fs::atomic_write(&path, content, 0o644).map_err(|source| DeployError::Io { path, source })?;
+    if let Some(keyring) = &before.keyring {
+        write_keys(host, &before.name, keyring)?;
     }
     host.signatures.clear();
     Ok(())
@@ -164,10 +176,9 @@ fn keyring_file(host: &Host, name: &str) -> PathBuf {
     host.root().join("ostree/repo").join(format!("{name}.trustedkeys.gpg"))
 }
 
-fn remove_keys(host: &Host, name: &str) -> Result<(), DeployError> {
+/// Has a remote trust the keys of a keyring and no others, at one stroke; an empty one is none.
+fn write_keys(host: &Host, name: &str, keyring: &[u8]) -> Result<(), DeployError> {
     let path = keyring_file(host, name);
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(DeployError::Io { path, source }),
-        _ => Ok(()),
-    }
+    let written = if keyring.is_empty() { remove_if_there(&path) } else { atomic_write(&path, keyring, 0o644) };
+    written.map_err(|source| DeployError::Io { path, source })
 }

@@ -93,12 +93,15 @@ pub struct RemoteChange {
     pub key: Option<Vec<u8>>,
     /// Forget every key trusted before.
     pub replace_keys: bool,
+    /// Fingerprints of keys to forget.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<String>,
 }
 
 impl RemoteChange {
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
-        self.url.is_none() && self.key.is_none() && !self.replace_keys
+        self.url.is_none() && self.key.is_none() && !self.replace_keys && self.forget.is_empty()
     }
 }
 

@@ -72,6 +72,33 @@ fn a_key_file_without_a_key_is_refused() {
 }
 
 #[test]
+fn a_key_is_trusted_no_more_and_no_failure_takes_one_away() {
+    let world = World::new();
+    world.make_key("other");
+    world.keelctl(&["remote", "set", "--key", world.dir().join("other.asc").to_str().unwrap()]);
+    let keys = |world: &World| world.json(&["remote"])[0]["keys"].clone();
+    let (ours, other) = (world.fingerprint("gpg"), world.fingerprint("other"));
+    assert_eq!(keys(&world).as_array().map(Vec::len), Some(2));
+    let none = "0".repeat(40);
+    assert!(world.refused(&["remote", "set", "--forget-key", &none]).contains("no key 0000"));
+    let file = world.dir().join("no-key");
+    std::fs::write(&file, "nothing").unwrap();
+    world.refused(&["remote", "set", "--replace-keys", "--key", file.to_str().unwrap()]);
+    assert_eq!(keys(&world).as_array().map(Vec::len), Some(2));
+
+    world.keelctl(&["remote", "set", "--forget-key", &ours]);
+    assert_eq!(keys(&world), serde_json::json!([other]));
+    world.publish(&second());
+    assert!(world.refused(&["upgrade"]).contains("does not trust"));
+    world.publish(&Release { signer: Some("other"), version: "3", ..second() });
+    world.keelctl(&["upgrade"]);
+    assert_eq!(world.versions(), ["3", "1"]);
+
+    world.keelctl(&["remote", "set", "--replace-keys", "--key", world.dir().join("gpg.asc").to_str().unwrap()]);
+    assert_eq!(keys(&world), serde_json::json!([ours]));
+}
+
+#[test]
 fn a_second_client_is_told_what_runs_or_joins_it() {
     let world = World::new();
     world.publish(&second());

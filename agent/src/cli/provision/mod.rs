@@ -12,6 +12,7 @@ mod containers;
 mod instance;
 mod join;
 mod kernel;
+mod keys;
 mod master;
 mod own_node;
 mod registries;
@@ -155,14 +156,17 @@ async fn parts(wanted: &Wanted, args: &Apply, bus: Option<&str>, json: bool, rep
     }
     report.add_asked("update-policy", update::policy(config, &args.run, bus, dry).await);
     let kernel = kernel::Wanted { arguments: config.kernel_arguments.as_ref(), console: config.console.as_ref() };
-    if config.update.is_none() && kernel.is_nothing() {
+    // Keys that nobody asks for any more are trusted no more; a record that cannot be read is told there.
+    let update = config.update.is_some() || update::has_brought_keys(&args.state).unwrap_or(true);
+    if !update && kernel.is_nothing() {
         return;
     }
     let session = Session::open(bus, json).await;
     // Each part says why there is none.
     let session = || session.as_ref().map_err(|error| anyhow!("{error:#}"));
-    if let Some(update) = &config.update {
-        report.add("update", async { update::apply(update, session()?, &args.state, dry).await }.await);
+    if update {
+        let wanted = config.update.clone().unwrap_or_default();
+        report.add("update", async { update::apply(&wanted, session()?, &args.state, dry).await }.await);
     }
     if !kernel.is_nothing() {
         for (part, outcome) in kernel::apply(&kernel, session(), dry).await {

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use keelson_common::commit::REMOTE;
 use keelson_common::provision::{HostConfig, Policy, Update};
-use sha2::{Digest, Sha256};
 
+use super::keys::{self, Asked, Plan, Record as Keys};
 use super::report::Outcome;
 use crate::cli::files;
 use crate::cli::follow::follow;
@@ -18,8 +19,8 @@ use crate::deploy::remote::RemoteInfo;
 use crate::health::record::{GivenUp, Record};
 use crate::update::settings;
 
-/// The hashes of the keys that were taken in, one a line.
-const TAKEN: &str = "/var/lib/keelson/provisioned-keys";
+/// The record of the keys, below what outlives a reboot.
+const KEYS: &str = "provisioned-keys";
 
 /// The unit that acts by what the host was told, and what it comes after.
 const UNIT: &str = "keelson-update.service";
@@ -54,23 +55,43 @@ fn told(config: &HostConfig) -> String {
     format!("goes over to new versions {word}{lock}; `keelctl updates` shows how that stands")
 }
 
-/// Sets the URL where it is another, takes in keys that are new, and follows the branch.
+/// Whether the configuration brought keys at an earlier boot.
+pub fn has_brought_keys(state: &Path) -> anyhow::Result<bool> {
+    Ok(read_record(&state.join(KEYS))?.has_brought())
+}
+
+fn read_record(path: &Path) -> anyhow::Result<Keys> {
+    Ok(Keys::parse(&files::read(path)?.unwrap_or_default()))
+}
+
+/// Sets the URL where it is another, has the keys that are asked for trusted and those that were no more, and follows
+/// the branch.
 pub async fn apply(wanted: &Update, session: &Session, state: &Path, dry: bool) -> anyhow::Result<Outcome> {
     let remotes: Vec<RemoteInfo> = answer(session.keeld.remotes().await)?;
     let status = session.status().await?;
     let refspec = status.next_boot().and_then(|deployment| deployment.refspec.clone()).unwrap_or_default();
-    let name = refspec.split_once(':').map_or("", |(remote, _)| remote);
-    let url = remotes.iter().find(|remote| remote.name == name).and_then(|remote| remote.url.clone());
-    let taken = files::read(TAKEN.as_ref())?.unwrap_or_default();
-    let hash = |key: &str| hex::encode(Sha256::digest(key.as_bytes()));
-    let new: Vec<&String> = wanted.keys.iter().filter(|key| !taken.lines().any(|line| line == hash(key))).collect();
+    let (name, followed) = refspec.split_once(':').unwrap_or((REMOTE, refspec.as_str()));
+    let remote = remotes.iter().find(|remote| remote.name == name);
+    let url = remote.and_then(|remote| remote.url.clone());
+    let path = state.join(KEYS);
+    let record = read_record(&path)?;
+    let asked: Result<Vec<Asked>, _> = wanted.keys.iter().map(|key| Asked::read(key)).collect();
+    let trusted = remote.map(|remote| remote.keys.as_slice()).unwrap_or_default();
+    let keys = keys::plan(&asked.context("update.keys")?, trusted, &record);
     let new_url = wanted.url.as_ref().filter(|wanted| Some(*wanted) != url.as_ref());
-    let refspec = refspec.split_once(':').map_or(refspec.as_str(), |(_, branch)| branch);
-    let new_branch = wanted.branch.as_ref().filter(|branch| *branch != refspec);
+    let new_branch = wanted.branch.as_ref().filter(|branch| *branch != followed);
     let told = format!("from {}", wanted.url.as_ref().or(url.as_ref()).map_or("nowhere", String::as_str));
     let told = told + &wanted.branch.as_ref().map(|branch| format!(", branch {branch}")).unwrap_or_default();
-    if new.is_empty() && new_url.is_none() && new_branch.is_none() {
+    if keys.is_done() && new_url.is_none() && new_branch.is_none() {
+        if !dry && keys.after != record {
+            files::write(&path, &keys.after.text(), 0o644)?;
+        }
+        refuse_last(&keys)?;
         return Ok(Outcome::Unchanged(told));
+    }
+    if !dry {
+        // First: what comes from the new place is signed with them, and nothing else keeps a key that goes.
+        change_keys(wanted, &keys, session, &path).await?;
     }
     if let Some(branch) = new_branch {
         let record = Record::read(state)?;
@@ -79,22 +100,51 @@ pub async fn apply(wanted: &Update, session: &Session, state: &Path, dry: bool) 
         }
     }
     if !dry {
-        // Keys first: what comes from the new place is signed with them.
-        for key in &new {
-            let start = session.keeld.set_remote("", key.as_bytes(), false);
-            print::done(follow(session, start).await?)?;
-        }
         if let Some(url) = new_url {
             let start = session.keeld.set_remote(url, &[], false);
             print::done(follow(session, start).await?)?;
         }
-        let lines: String = wanted.keys.iter().map(|key| hash(key) + "\n").collect();
-        files::write(TAKEN.as_ref(), &lines, 0o644)?;
         if let Some(branch) = new_branch {
             print::done(follow(session, session.keeld.rebase(branch, "", &[], false, false)).await?)?;
         }
     }
-    Ok(Outcome::Applied(format!("{told}, {} new keys", new.len())))
+    refuse_last(&keys)?;
+    Ok(Outcome::Applied(told + &changes(&keys)))
+}
+
+/// Takes keys in before others go.
+async fn change_keys(wanted: &Update, keys: &Plan, session: &Session, path: &Path) -> anyhow::Result<()> {
+    if !keys.is_done() {
+        files::write(path, &keys.before.text(), 0o644)?;
+    }
+    for key in keys.take.iter().filter_map(|&index| wanted.keys.get(index)) {
+        let start = session.keeld.set_remote("", key.as_bytes(), false);
+        print::done(follow(session, start).await?)?;
+    }
+    if !keys.forget.is_empty() {
+        print::done(follow(session, session.keeld.forget_keys(&keys.forget)).await?)?;
+    }
+    files::write(path, &keys.after.text(), 0o644)
+}
+
+fn changes(keys: &Plan) -> String {
+    let mut text = String::new();
+    if !keys.take.is_empty() {
+        text.push_str(&format!(", {} new keys", keys.take.len()));
+    }
+    if !keys.forget.is_empty() {
+        text.push_str(&format!(", {} keys are trusted no more", keys.forget.len()));
+    }
+    text
+}
+
+fn refuse_last(keys: &Plan) -> anyhow::Result<()> {
+    ensure!(
+        !keys.keeps_last,
+        "update.keys: the keys that are asked for no more are the only ones that this host trusts, and stay; give it \
+         others, or take them away by `keelctl remote set --forget-key FINGERPRINT`"
+    );
+    Ok(())
 }
 
 /// The version of a branch that was given up: it would come again at each boot.
@@ -109,6 +159,28 @@ fn came_from<'a>(record: &'a Record, branch: &str) -> Option<&'a GivenUp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changed_of_the_keys_is_told() {
+        let plan = |take: Vec<usize>, forget: &[&str], keeps_last| Plan {
+            take,
+            forget: forget.iter().map(|key| (*key).to_owned()).collect(),
+            keeps_last,
+            before: Keys::default(),
+            after: Keys::default(),
+        };
+        assert_eq!(changes(&plan(vec![0], &["A", "B"], false)), ", 1 new keys, 2 keys are trusted no more");
+        assert_eq!(changes(&plan(vec![], &[], false)), "");
+        assert!(refuse_last(&plan(vec![], &[], true)).unwrap_err().to_string().contains("--forget-key"));
+    }
+
+    #[test]
+    fn keys_that_were_brought_are_remembered() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(!has_brought_keys(state.path()).unwrap());
+        fs::write(state.path().join(KEYS), "taken 00\nbrought AA\n").unwrap();
+        assert!(has_brought_keys(state.path()).unwrap());
+    }
 
     #[test]
     fn a_branch_that_was_given_up_is_known() {

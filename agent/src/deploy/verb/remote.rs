@@ -26,6 +26,9 @@ pub fn perform(host: &mut Host, change: &RemoteChange) -> Result<Outcome, Deploy
         (false, Some(_)) => parts.push("the given key is trusted as well".to_owned()),
         (false, None) => {}
     }
+    if !change.forget.is_empty() {
+        parts.push(format!("no longer trusted: {}", change.forget.join(", ")));
+    }
     let message =
         if parts.is_empty() { "Nothing to change.".to_owned() } else { format!("{name}: {}.", parts.join(", ")) };
     Ok(Outcome { changed: !change.is_empty(), message, reboot_pending: status.reboot_pending(), ..Outcome::default() })
