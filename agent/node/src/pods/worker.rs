@@ -105,6 +105,8 @@ pub struct Worker {
     pub(super) memory: Memory,
     /// What was last said.
     pub(super) status: PodStatus,
+    /// The pod in the API, for a static pod its mirror, that was last compared with that.
+    pub(super) shown: Option<Arc<Pod>>,
     /// The node itself failed the pod: reason and message.
     pub(super) failed: Option<(String, String)>,
     /// A pod of a file.
@@ -118,9 +120,6 @@ impl Worker {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let host_network = pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
         let status = pod.status.clone().unwrap_or_default();
-        if !is_static {
-            parts.reporter.known(&uid, &status);
-        }
         Self {
             observer: Observer::new(parts.context.cri.clone(), &uid, host_network),
             shape: Shape::of(&pod),
@@ -136,6 +135,7 @@ impl Worker {
             pod,
             gone,
             status,
+            shown: None,
         }
     }
 
