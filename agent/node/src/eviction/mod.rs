@@ -4,7 +4,7 @@
 //! ```text
 //! observe ──▶ signals ──▶ decide ──▶ Pressure ──▶ the node's conditions, admission
 //!                            │
-//!                            └ met ──▶ reclaim (images, dead containers) ──▶ rank ──▶ one pod is ended
+//!                            └ met ──▶ reclaim (dead containers, images) ──▶ rank ──▶ one pod is ended
 //! ```
 //!
 //! The thresholds are the kubelet's defaults, all of them hard. What single pods use is only measured
@@ -22,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -61,7 +62,7 @@ impl Pressure {
     }
 }
 
-/// Frees disk without ending pods: removes dead containers and images that nobody uses.
+/// Frees disk without ending pods: removes what is left of pods that are over, and images that nobody uses.
 pub type Reclaim = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Looks after the node for ever. `pressure` is told what it is short of.
@@ -148,6 +149,27 @@ async fn gone(context: &Context, evicted: &[String]) {
 
 /// Whether a pod uses anything that ending it would free.
 fn is_active(pod: &PodView) -> bool {
-    let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    !ended && !pod.terminating
+    !pod.is_over() && !pod.terminating
+}
+
+/// Whether a pod was ended by eviction, and is over.
+pub fn evicted(status: &PodStatus) -> bool {
+    status.phase.as_deref() == Some("Failed") && status.reason.as_deref() == Some(REASON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_failed_for_another_reason_was_not_evicted() {
+        let status = |phase: &str, reason: &str| PodStatus {
+            phase: Some(phase.to_owned()),
+            reason: Some(reason.to_owned()),
+            ..PodStatus::default()
+        };
+        assert!(evicted(&status("Failed", "Evicted")));
+        assert!(!evicted(&status("Failed", "DeadlineExceeded")) && !evicted(&status("Running", "Evicted")));
+        assert!(!evicted(&PodStatus::default()));
+    }
 }

@@ -77,6 +77,8 @@ pub struct Memory {
     pub ending: Option<Instant>,
     /// All of a pod that is over is taken down.
     pub cleared: bool,
+    /// Nothing of an evicted pod is left in containerd either.
+    pub emptied: bool,
 }
 
 /// What a look came to.
@@ -207,10 +209,7 @@ impl Worker {
     /// The pods that this one shares the node with: all that were let in and are not over.
     pub(super) fn others(&self) -> Vec<Arc<PodView>> {
         let mut pods = self.parts.context.pods.list();
-        pods.retain(|view| {
-            let over = matches!(view.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-            view.uid() != self.uid && !over
-        });
+        pods.retain(|view| view.uid() != self.uid && !view.is_over());
         pods
     }
 
