@@ -96,7 +96,6 @@ impl Worker {
                 tracing::warn!(uid = self.uid, "cannot stop the former sandbox: {error}");
             }
         }
-        let _permit = parts.starts.acquire().await;
         let made = async {
             if let Err(error) = parts.context.cgroups.apply(&pod).await {
                 tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
@@ -167,7 +166,6 @@ impl Worker {
         };
         self.memory.config = Some((sandbox.attempt, config.clone()));
         let place = self.place(observed);
-        let _permit = parts.starts.acquire().await;
         for name in names {
             let Some(member) = self.shape.get(name).cloned() else { continue };
             let before = observed.latest(name);

@@ -40,7 +40,8 @@ pub struct Parts {
     pub control: Arc<Control>,
     /// Which container is whose.
     pub(crate) owners: Arc<Owners>,
-    /// How many pods come up at once: more would only make each of them wait for the others.
+    /// How many sandboxes and containers containerd makes at once: more would only make each of them wait
+    /// for the others. Held for nothing else.
     pub(crate) starts: Semaphore,
 }
 
