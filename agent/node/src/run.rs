@@ -122,6 +122,9 @@ async fn pods(
     let reclaim: eviction::Reclaim = Box::new(move || {
         let parts = freed.clone();
         Box::pin(async move {
+            if let Err(error) = pods::reclaim(&parts).await {
+                tracing::warn!("cannot look for containers of pods that are over: {error}");
+            }
             if let Err(error) = parts.images.remove_unused().await {
                 tracing::warn!("cannot remove images that nobody uses: {error}");
             }

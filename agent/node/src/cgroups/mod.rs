@@ -5,13 +5,13 @@
 //! does not keep a pod from running: the OCI runtime makes what is missing, and limits containers.
 
 pub mod hierarchy;
+mod ledger;
 pub mod limits;
 pub mod names;
 mod systemd;
 mod tree;
 mod usage;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::node::capacity::Capacity;
 use crate::spec::requirements::requested;
 use crate::spec::{self, Qos};
 use hierarchy::Hierarchy;
+use ledger::{Entry, Ledger};
 use limits::Limits;
 use names::Names;
 use systemd::Systemd;
@@ -67,17 +68,9 @@ struct Inner {
     /// How many processes and threads one pod may have.
     pids: Option<i64>,
     /// What was applied to which pod.
-    pods: std::sync::Mutex<HashMap<String, Applied>>,
+    pods: std::sync::Mutex<Ledger>,
     /// The shares that burstable pods have together, as last written.
     burstable: tokio::sync::Mutex<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Applied {
-    qos: Qos,
-    limits: Limits,
-    /// Thousandths of a CPU it requests.
-    cpu: i64,
 }
 
 impl Cgroups {
@@ -106,11 +99,23 @@ impl Cgroups {
         }
     }
 
-    /// Makes what pods' cgroups are below, with node-wide limits.
+    /// Makes what pods' cgroups are below, with node-wide limits. Of burstable pods that run on from before
+    /// this agent started, the share stays as it is until all of them are known again.
     pub async fn ensure_tree(&self) -> Result<(), CgroupError> {
         self.write(self.inner.names.tier(Qos::Guaranteed), self.inner.all, false).await?;
         self.write(self.inner.names.tier(Qos::BestEffort), Limits::tier(limits::MIN_SHARES), false).await?;
+        let before = self.of_tier(Qos::Burstable);
+        self.pods().found(before);
         self.share(true).await
+    }
+
+    /// Takes in a pod that runs on from before this agent started, and changes nothing of its cgroup: its
+    /// limits are written when they are next applied. Does nothing about pods that are known.
+    pub async fn adopt(&self, pod: &Pod) -> Result<(), CgroupError> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let qos = spec::qos(pod);
+        let adopted = self.pods().adopt(uid, Entry { qos, limits: None, cpu: requested(pod, "cpu").milli() });
+        if adopted && qos == Qos::Burstable { self.share(false).await } else { Ok(()) }
     }
 
     /// What the CRI is given as `cgroup_parent` of the pod.
@@ -126,18 +131,28 @@ impl Cgroups {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let qos = spec::qos(pod);
         let cpu = requested(pod, "cpu").milli();
-        let wanted = Applied { qos, limits: Limits::of(pod, qos, self.inner.pids), cpu };
-        let known = self.pods().get(&uid).copied();
+        let limits = Limits::of(pod, qos, self.inner.pids);
+        let wanted = Entry { qos, limits: Some(limits), cpu };
+        let known = self.pods().get(&uid);
         if known == Some(wanted) {
             return Ok(());
         }
-        self.write(self.inner.names.pod(qos, &uid), wanted.limits, known.is_some()).await?;
-        self.pods().insert(uid, wanted);
+        self.write(self.inner.names.pod(qos, &uid), limits, known.is_some()).await?;
+        self.pods().insert(&uid, wanted);
         if qos == Qos::Burstable { self.share(false).await } else { Ok(()) }
     }
 
     /// Kills what is left in the pod's cgroup and removes it. All QoS classes are looked through.
     pub async fn remove(&self, uid: &str) -> Result<(), CgroupError> {
+        let counted = self.pods().remove(uid);
+        let removed = self.remove_pod(uid).await;
+        if counted {
+            self.share(false).await?;
+        }
+        removed
+    }
+
+    async fn remove_pod(&self, uid: &str) -> Result<(), CgroupError> {
         for qos in Qos::ALL {
             let steps = self.inner.names.pod(qos, uid);
             let path = self.inner.names.path(&steps);
@@ -152,8 +167,7 @@ impl Cgroups {
             }
             self.remove_folders(path).await?;
         }
-        let known = self.pods().remove(uid);
-        if known.is_some_and(|known| known.qos == Qos::Burstable) { self.share(false).await } else { Ok(()) }
+        Ok(())
     }
 
     /// Removes the cgroups of all pods, then what they are below: for a host that is a node no more.
@@ -192,10 +206,10 @@ impl Cgroups {
         }
     }
 
-    /// Brings the share of all burstable pods in line with what they request together.
+    /// Brings the share of all burstable pods in line with what they request together, once that is known.
     async fn share(&self, anew: bool) -> Result<(), CgroupError> {
         let mut written = self.inner.burstable.lock().await;
-        let requested = self.pods().values().filter(|pod| pod.qos == Qos::Burstable).map(|pod| pod.cpu).sum();
+        let Some(requested) = self.pods().burstable() else { return Ok(()) };
         let shares = limits::shares(requested);
         if anew || *written != shares {
             self.write(self.inner.names.tier(Qos::Burstable), Limits::tier(shares), false).await?;
@@ -219,7 +233,7 @@ impl Cgroups {
         lenient(written.await.map_err(CgroupError::from), change)
     }
 
-    fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<String, Applied>> {
+    fn pods(&self) -> std::sync::MutexGuard<'_, Ledger> {
         self.inner.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -245,5 +259,67 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(("change", PathBuf::new(), std::io::Error::other(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::hierarchy::Mount;
+    use super::*;
+
+    fn cgroups(root: &Path) -> Cgroups {
+        let mount = Mount { controllers: vec!["cpu".to_owned()], path: root.to_owned() };
+        Cgroups {
+            inner: Arc::new(Inner {
+                names: Names::new(CgroupDriver::Cgroupfs, "kubepods"),
+                hierarchy: Hierarchy::Split(vec![mount]),
+                systemd: None,
+                all: Limits::tier(1024),
+                pids: None,
+                pods: std::sync::Mutex::default(),
+                burstable: tokio::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    fn pod(uid: &str, cpu: &str) -> Pod {
+        let containers = json!([{ "name": "a", "resources": { "requests": { "cpu": cpu } } }]);
+        serde_json::from_value(json!({ "metadata": { "uid": uid }, "spec": { "containers": containers } })).unwrap()
+    }
+
+    #[tokio::test]
+    async fn pods_that_run_on_keep_their_share() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = root.path().join("kubepods/burstable");
+        for uid in ["a", "b"] {
+            std::fs::create_dir_all(tier.join(format!("pod{uid}"))).unwrap();
+        }
+        std::fs::write(tier.join("cpu.shares"), "4000").unwrap();
+        let shares = || std::fs::read_to_string(tier.join("cpu.shares")).unwrap();
+        let cgroups = cgroups(root.path());
+        cgroups.ensure_tree().await.unwrap();
+        assert_eq!(shares(), "4000");
+        cgroups.adopt(&pod("a", "1")).await.unwrap();
+        assert_eq!(shares(), "4000", "what the other one requests is not known");
+        cgroups.apply(&pod("new", "250m")).await.unwrap();
+        assert_eq!(shares(), "4000");
+        cgroups.adopt(&pod("b", "250m")).await.unwrap();
+        assert_eq!(shares(), "1536");
+        assert!(!tier.join("poda/cpu.shares").exists(), "nothing of the pod's own is changed");
+        cgroups.apply(&pod("a", "1")).await.unwrap();
+        assert_eq!(std::fs::read_to_string(tier.join("poda/cpu.shares")).unwrap(), "1024");
+    }
+
+    #[tokio::test]
+    async fn without_pods_the_share_is_the_least() {
+        let root = tempfile::tempdir().unwrap();
+        let cgroups = cgroups(root.path());
+        cgroups.ensure_tree().await.unwrap();
+        let shares = std::fs::read_to_string(root.path().join("kubepods/burstable/cpu.shares")).unwrap();
+        assert_eq!(shares, "2");
     }
 }

@@ -8,17 +8,21 @@ use crate::spec::Qos;
 impl Cgroups {
     /// The UIDs of all pods that have a cgroup.
     pub fn known(&self) -> Vec<String> {
-        let mut known = Vec::new();
-        for qos in Qos::ALL {
-            let tier = self.inner.names.tier(qos);
-            for folder in self.inner.hierarchy.folders(&self.inner.names.path(&tier)) {
-                let names = tree::children(&folder);
-                let names = names.iter().filter_map(|path| path.file_name()?.to_str());
-                known.extend(names.filter_map(|name| self.inner.names.uid(&tier, name)));
-            }
-        }
+        let mut known: Vec<String> = Qos::ALL.into_iter().flat_map(|qos| self.of_tier(qos)).collect();
         known.sort();
         known.dedup();
+        known
+    }
+
+    /// The UIDs of the pods of a class that have a cgroup, some more than once.
+    pub(super) fn of_tier(&self, qos: Qos) -> Vec<String> {
+        let tier = self.inner.names.tier(qos);
+        let mut known = Vec::new();
+        for folder in self.inner.hierarchy.folders(&self.inner.names.path(&tier)) {
+            let names = tree::children(&folder);
+            let names = names.iter().filter_map(|path| path.file_name()?.to_str());
+            known.extend(names.filter_map(|name| self.inner.names.uid(&tier, name)));
+        }
         known
     }
 

@@ -4,11 +4,12 @@
 //! ```text
 //! observe ──▶ signals ──▶ decide ──▶ Pressure ──▶ the node's conditions, admission
 //!                            │
-//!                            └ met ──▶ reclaim (images, dead containers) ──▶ rank ──▶ one pod is ended
+//!                            └ met ──▶ reclaim (dead containers, images) ──▶ rank ──▶ one pod is ended
 //! ```
 //!
-//! The thresholds are the kubelet's defaults, all of them hard. What single pods use is only measured
-//! when a threshold is met; what they may use of the disk only for pods that have such a limit.
+//! The thresholds are those of the settings, by default the kubelet's, and all of them hard. What single
+//! pods use is only measured when a threshold is met; what they may use of the disk only for pods that have
+//! such a limit.
 
 mod admission;
 mod decide;
@@ -16,17 +17,20 @@ mod local;
 mod message;
 mod observe;
 mod rank;
+pub(crate) mod threshold;
 mod usage;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use admission::admits;
 pub use decide::{Resource, Signal};
+pub use threshold::Thresholds;
 
 use crate::context::Context;
 use crate::events::Kind;
@@ -61,12 +65,14 @@ impl Pressure {
     }
 }
 
-/// Frees disk without ending pods: removes dead containers and images that nobody uses.
+/// Frees disk without ending pods: removes what is left of pods that are over, and images that nobody uses.
 pub type Reclaim = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Looks after the node for ever. `pressure` is told what it is short of.
 pub async fn run(context: Arc<Context>, pressure: watch::Sender<Pressure>, reclaim: Reclaim) {
-    let mut keeper = Keeper { observer: Observer::new(&context), turns: Turns::default(), stuck: None, context };
+    let thresholds = Thresholds::new(&context.settings.eviction);
+    let observer = Observer::new(&context);
+    let mut keeper = Keeper { observer, thresholds, turns: Turns::default(), stuck: None, context };
     let mut local = local::Watch::default();
     loop {
         let evicted = match keeper.look(&pressure, &reclaim).await {
@@ -84,6 +90,7 @@ pub async fn run(context: Arc<Context>, pressure: watch::Sender<Pressure>, recla
 struct Keeper {
     context: Arc<Context>,
     observer: Observer,
+    thresholds: Thresholds,
     turns: Turns,
     /// What the node is short of without a pod to end for it, once that was said.
     stuck: Option<Resource>,
@@ -93,7 +100,7 @@ impl Keeper {
     /// Looks once. Gives the UID of a pod that was ended.
     async fn look(&mut self, pressure: &watch::Sender<Pressure>, reclaim: &Reclaim) -> Option<String> {
         let signals = self.observer.observe(&self.context).await;
-        let met = decide::met(&signals);
+        let met = decide::met(&signals, &self.thresholds);
         let now = self.turns.turn(&met, Instant::now());
         pressure.send_if_modified(|shown| std::mem::replace(shown, now) != now);
         let Some(first) = met.first().copied() else {
@@ -107,7 +114,7 @@ impl Keeper {
         }
         if matches!(starved, Resource::Disk | Resource::Inodes) {
             reclaim().await;
-            if decide::met(&self.observer.observe(&self.context).await).is_empty() {
+            if decide::met(&self.observer.observe(&self.context).await, &self.thresholds).is_empty() {
                 self.stuck = None;
                 return None;
             }
@@ -148,6 +155,27 @@ async fn gone(context: &Context, evicted: &[String]) {
 
 /// Whether a pod uses anything that ending it would free.
 fn is_active(pod: &PodView) -> bool {
-    let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    !ended && !pod.terminating
+    !pod.is_over() && !pod.terminating
+}
+
+/// Whether a pod was ended by eviction, and is over.
+pub fn evicted(status: &PodStatus) -> bool {
+    status.phase.as_deref() == Some("Failed") && status.reason.as_deref() == Some(REASON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_failed_for_another_reason_was_not_evicted() {
+        let status = |phase: &str, reason: &str| PodStatus {
+            phase: Some(phase.to_owned()),
+            reason: Some(reason.to_owned()),
+            ..PodStatus::default()
+        };
+        assert!(evicted(&status("Failed", "Evicted")));
+        assert!(!evicted(&status("Failed", "DeadlineExceeded")) && !evicted(&status("Running", "Evicted")));
+        assert!(!evicted(&PodStatus::default()));
+    }
 }

@@ -10,6 +10,7 @@ use super::Images;
 use super::reference::Reference;
 use crate::cri::{CriError, v1};
 use crate::events::Kind;
+use crate::pods::PodView;
 pub(super) use decide::Ages;
 use decide::{Candidate, Disk};
 
@@ -75,24 +76,8 @@ impl Images {
         let images = cri.list_images(v1::ListImagesRequest::default()).await?.images;
         let containers = cri.containers(None).await?;
         let mut used: HashSet<String> = containers.iter().flat_map(decide::names_of).collect();
-        used.extend(self.wanted());
+        used.extend(wanted(&self.context.pods.list(), self.context.settings.pause_image.as_deref()));
         Ok(self.ages.lock().await.look(images, &used, Instant::now()))
-    }
-
-    /// Images that pods of this node name, also where the container is yet to be made; and the pause image.
-    fn wanted(&self) -> HashSet<String> {
-        let pods = self.context.pods.list();
-        let specs = pods.iter().filter_map(|view| view.pod.spec.as_ref());
-        let images = specs.flat_map(|spec| {
-            let own = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-            let ephemeral = spec.ephemeral_containers.iter().flatten();
-            let volumes = spec.volumes.iter().flatten().filter_map(|volume| volume.image.as_ref());
-            own.filter_map(|container| container.image.as_deref())
-                .chain(volumes.filter_map(|image| image.reference.as_deref()))
-                .chain(ephemeral.filter_map(|container| container.image.as_deref()))
-        });
-        let images = images.chain(self.context.settings.pause_image.as_deref());
-        images.filter_map(|image| Some(Reference::parse(image).ok()?.canonical())).collect()
     }
 
     /// Removes images until so many bytes are free again; gives how many were.
@@ -130,6 +115,21 @@ impl Images {
     }
 }
 
+/// Images that pods name, also where the container is yet to be made; and the pause image. A pod that is
+/// over makes none.
+fn wanted(pods: &[Arc<PodView>], pause: Option<&str>) -> HashSet<String> {
+    let specs = pods.iter().filter(|view| !view.is_over()).filter_map(|view| view.pod.spec.as_ref());
+    let images = specs.flat_map(|spec| {
+        let own = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let ephemeral = spec.ephemeral_containers.iter().flatten();
+        let volumes = spec.volumes.iter().flatten().filter_map(|volume| volume.image.as_ref());
+        own.filter_map(|container| container.image.as_deref())
+            .chain(volumes.filter_map(|image| image.reference.as_deref()))
+            .chain(ephemeral.filter_map(|container| container.image.as_deref()))
+    });
+    images.chain(pause).filter_map(|image| Some(Reference::parse(image).ok()?.canonical())).collect()
+}
+
 /// The disk that a filesystem of images is on.
 fn disk(usage: &v1::FilesystemUsage) -> Option<Disk> {
     let path = &usage.fs_id.as_ref()?.mountpoint;
@@ -139,5 +139,34 @@ fn disk(usage: &v1::FilesystemUsage) -> Option<Disk> {
             tracing::warn!(path, "cannot see how full the disk of images is: {error}");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{Pod, PodStatus};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_is_over_needs_no_image() {
+        let view = |image: &str, phase: &str| {
+            let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [{ "name": "a", "image": image }],
+                "volumes": [{ "name": "v", "image": { "reference": format!("{image}-data") } }] } }))
+            .unwrap();
+            Arc::new(PodView {
+                pod: Arc::new(pod),
+                status: PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() },
+                sandbox: None,
+                ips: Vec::new(),
+                containers: Vec::new(),
+                terminating: false,
+            })
+        };
+        let pods = [view("r.example/a:1", "Pending"), view("r.example/b:1", "Failed")];
+        let mut wanted: Vec<String> = wanted(&pods, Some("r.example/pause:1")).into_iter().collect();
+        wanted.sort();
+        assert_eq!(wanted, ["r.example/a:1", "r.example/a:1-data", "r.example/pause:1"]);
     }
 }

@@ -106,6 +106,12 @@ impl Objects {
         self.services.get(namespace, name)
     }
 
+    /// Whether services were listed at least once, after some seconds in which they may be.
+    pub async fn services_listed(&self) -> bool {
+        self.services.known_within(FIRST_LIST).await;
+        self.services.known()
+    }
+
     /// Whether services were listed at least once.
     pub fn services_known(&self) -> bool {
         self.services.known()

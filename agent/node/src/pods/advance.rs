@@ -19,6 +19,8 @@ use crate::volumes::Volumes;
 
 /// Seconds until volumes are tried again, at first and at the most.
 const VOLUMES: (i64, i64) = (1, 64);
+/// Seconds until the removal of a container is tried again.
+const REMOVAL: i64 = 5;
 /// Seconds until limits are tried again that there was no room for.
 const RESIZE: i64 = 10;
 
@@ -96,7 +98,6 @@ impl Worker {
                 tracing::warn!(uid = self.uid, "cannot stop the former sandbox: {error}");
             }
         }
-        let _permit = parts.starts.acquire().await;
         let made = async {
             if let Err(error) = parts.context.cgroups.apply(&pod).await {
                 tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
@@ -167,7 +168,6 @@ impl Worker {
         };
         self.memory.config = Some((sandbox.attempt, config.clone()));
         let place = self.place(observed);
-        let _permit = parts.starts.acquire().await;
         for name in names {
             let Some(member) = self.shape.get(name).cloned() else { continue };
             let before = observed.latest(name);
@@ -175,6 +175,7 @@ impl Worker {
                 let request = crate::cri::v1::RemoveContainerRequest { container_id: unstarted.id.clone() };
                 if let Err(error) = parts.context.cri.remove_container(request).await {
                     tracing::warn!(uid = self.uid, name, "cannot remove what was not started: {error}");
+                    self.memory.retries.insert(name.clone(), Instant::now() + seconds(REMOVAL));
                     continue;
                 }
             }

@@ -15,6 +15,19 @@ const OURS: [&str; 7] = [
     "PodResizeInProgress",
 ];
 
+/// What this node may give a pod, and never takes back: others give it, too.
+const GIVEN: &str = "DisruptionTarget";
+
+/// Whether a condition of that type is this node's alone.
+pub fn is_ours(kind: &str) -> bool {
+    OURS.contains(&kind)
+}
+
+/// Whether a condition of that type is one that this node may give beside others.
+pub fn is_given(kind: &str) -> bool {
+    kind == GIVEN
+}
+
 /// What conditions are made of.
 pub struct Wanted<'a> {
     /// The phase.
@@ -33,10 +46,9 @@ type Finding = (bool, Option<String>, Option<String>);
 /// All conditions of a pod: others' as they are, then this node's.
 pub fn conditions(pod: &Pod, before: &PodStatus, sandbox: bool, wanted: &Wanted<'_>) -> Vec<PodCondition> {
     let in_api = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let mut all: Vec<PodCondition> =
-        in_api.iter().filter(|condition| !OURS.contains(&condition.type_.as_str())).cloned().collect();
+    let mut all: Vec<PodCondition> = in_api.iter().filter(|condition| !is_ours(&condition.type_)).cloned().collect();
     // One that this node gave by itself and the API has not shown yet.
-    let given = before.conditions.iter().flatten().filter(|condition| condition.type_ == "DisruptionTarget");
+    let given = before.conditions.iter().flatten().filter(|condition| is_given(&condition.type_));
     for condition in given {
         if !all.iter().any(|other| other.type_ == condition.type_) {
             all.push(condition.clone());

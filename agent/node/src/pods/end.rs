@@ -11,6 +11,7 @@ use super::ContainerKind;
 use super::observe::Observed;
 use super::worker::{Next, Worker};
 use crate::cri::v1;
+use crate::eviction;
 use crate::probes::Findings;
 
 /// Between two attempts to take something away.
@@ -29,7 +30,7 @@ impl Worker {
             }
             return Next::After(None);
         }
-        if !over || self.failed.is_some() {
+        if is_computed(over, self.failed.is_some(), self.memory.cleared) {
             self.publish(observed, findings);
             if !self.over() {
                 // It never came to do what it was made for.
@@ -84,10 +85,6 @@ impl Worker {
     async fn take_away(&mut self, observed: &Observed) -> Next {
         let deleted = self.gone || self.pod.metadata.deletion_timestamp.is_some();
         if !self.memory.cleared {
-            if !self.gone && !self.is_static {
-                // Until the API has the last status, the pod stays.
-                self.parts.reporter.settled(&self.uid).await;
-            }
             for sandbox in observed.sandboxes.iter().filter(|sandbox| sandbox.ready) {
                 let request = v1::StopPodSandboxRequest { pod_sandbox_id: sandbox.id.clone() };
                 if let Err(error) = self.parts.context.cri.stop_pod_sandbox(request).await {
@@ -105,13 +102,32 @@ impl Worker {
             self.memory.cleared = true;
         }
         if !deleted {
+            if eviction::evicted(&self.status) && !self.memory.emptied {
+                return self.empty().await;
+            }
             // It is over, and stays to be looked at.
             return Next::After(None);
         }
-        if !self.gone && !self.is_static && !self.delete().await {
-            return Next::After(Some(RETRY));
+        if !self.gone && !self.is_static {
+            // Until the API has the last status, the pod stays.
+            self.parts.reporter.settled(&self.uid).await;
+            if !self.delete().await {
+                return Next::After(Some(RETRY));
+            }
         }
         if self.clear().await { Next::Done } else { Next::After(Some(RETRY)) }
+    }
+
+    /// Takes what an evicted pod wrote off the disk: it was ended for that. Only once the API has its last
+    /// status, which nobody can make out any more afterwards.
+    async fn empty(&mut self) -> Next {
+        self.parts.reporter.settled(&self.uid).await;
+        if !self.clear().await {
+            return Next::After(Some(RETRY));
+        }
+        self.memory.emptied = true;
+        // Whoever waits for the room sees it by another look.
+        Next::Again
     }
 
     /// Has the API forget the pod; true when it has.
@@ -133,5 +149,23 @@ impl Worker {
                 false
             }
         }
+    }
+}
+
+/// Whether the status of a pod that has ended is made of what containerd says; otherwise what was said
+/// stays said. `failed`: by the node, whose reason is yet to be said. `cleared`: containerd may have
+/// nothing of it any more.
+fn is_computed(over: bool, failed: bool, cleared: bool) -> bool {
+    !over || (failed && !cleared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_a_pod_that_is_taken_away_stays_said() {
+        assert!(is_computed(false, false, false) && is_computed(true, true, false));
+        assert!(!is_computed(true, true, true) && !is_computed(true, false, false));
     }
 }

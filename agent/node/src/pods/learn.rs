@@ -26,6 +26,11 @@ impl Worker {
             background.stopping.retain(|id, _| running(id));
             background.replace.retain(|id, _| running(id));
         }
+        if observed.sandbox().is_some()
+            && let Err(error) = self.parts.context.cgroups.adopt(&self.pod).await
+        {
+            tracing::warn!(uid = self.uid, "{:#}", anyhow::Error::from(error));
+        }
         self.changed(observed);
         let known = |id: &String| observed.containers.iter().any(|seen| seen.id == *id);
         self.memory.messages.retain(|id, _| known(id));

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::relist::Owners;
 use super::reporter::Reporter;
 use super::sources::Change;
-use super::static_pods::{Mirrors, StaticPods, is_mirror};
+use super::static_pods::{Mirrors, StaticPods, mirrored};
 use super::worker::{Desired, Worker};
 use super::{orphans, relist, sources};
 use crate::context::Context;
@@ -40,7 +40,8 @@ pub struct Parts {
     pub control: Arc<Control>,
     /// Which container is whose.
     pub(crate) owners: Arc<Owners>,
-    /// How many pods come up at once: more would only make each of them wait for the others.
+    /// How many sandboxes and containers containerd makes at once: more would only make each of them wait
+    /// for the others. Held for nothing else.
     pub(crate) starts: Semaphore,
 }
 
@@ -150,7 +151,9 @@ impl Manager {
     }
 
     fn set(&mut self, pod: Arc<Pod>) {
-        if is_mirror(&pod) {
+        if let Some(shows) = mirrored(&pod) {
+            // It may lack what its static pod has said.
+            self.parts.context.pods.wake(shows);
             return;
         }
         let uid = pod.metadata.uid.clone().unwrap_or_default();

@@ -18,6 +18,7 @@ mod learn;
 mod manager;
 mod observe;
 mod orphans;
+mod reclaim;
 mod registry;
 mod relist;
 mod reporter;
@@ -32,6 +33,7 @@ mod tidy;
 mod worker;
 
 pub use manager::{Parts, run};
+pub use reclaim::reclaim;
 
 pub use registry::{ContainerKind, ContainerView, PodView, Registry};
 pub use reporter::{Reporter, Target};

@@ -8,11 +8,11 @@ use crate::cri::{CriError, labels, v1};
 /// Seconds that containers of pods get that are gone.
 const GRACE: i64 = 10;
 
-/// UIDs of pods that have something in containerd or below the root and are not in `wanted`.
+/// UIDs of pods that have something in containerd or below the root, or a cgroup, and are not in `wanted`.
 pub async fn find(parts: &Parts, wanted: &HashSet<String>) -> Result<HashSet<String>, CriError> {
     let sandboxes = parts.context.cri.sandboxes(None).await?;
     let owners = sandboxes.into_iter().filter_map(|mut sandbox| sandbox.labels.remove(labels::POD_UID));
-    let mut found: HashSet<String> = owners.chain(parts.volumes.known()).collect();
+    let mut found: HashSet<String> = owners.chain(parts.volumes.known()).chain(parts.context.cgroups.known()).collect();
     found.retain(|uid| !wanted.contains(uid));
     Ok(found)
 }

@@ -62,6 +62,11 @@ impl PodView {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
     }
 
+    /// Whether its phase is one that it never leaves.
+    pub fn is_over(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
     /// A container of the spec by name; of ephemeral ones what they share with others.
     pub fn container(&self, name: &str) -> Option<&ContainerView> {
         self.containers.iter().find(|container| container.name == name)

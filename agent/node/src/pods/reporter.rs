@@ -1,5 +1,8 @@
 //! Owns [`Reporter`], the one writer of pod statuses: the newest status of each pod, only what differs
-//! from what was written, again and again until the API takes it.
+//! from what the API has, again and again until the API takes it.
+
+mod entry;
+mod patch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +10,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{Patch, PatchParams, Request};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
+
+use entry::{Entry, Write};
 
 /// Statuses that are written at once.
 const AT_ONCE: usize = 16;
@@ -38,16 +44,6 @@ impl Target {
     }
 }
 
-#[derive(Default)]
-struct Entry {
-    /// What the API has, as far as known.
-    written: Value,
-    /// What it shall have.
-    wanted: Option<(Target, Value)>,
-    busy: bool,
-    gone: bool,
-}
-
 struct Inner {
     client: kube::Client,
     pods: Mutex<HashMap<String, Entry>>,
@@ -66,27 +62,20 @@ impl Reporter {
         Self(Arc::new(Inner { client, pods: Mutex::default(), permits, settled: Notify::new() }))
     }
 
-    /// The API has this status of the pod: what it had when this node first saw it, or what somebody
-    /// else made of it.
-    pub fn known(&self, uid: &str, status: &PodStatus) {
-        let value = serde_json::to_value(status).unwrap_or_default();
-        let mut pods = self.pods();
-        let entry = pods.entry(uid.to_owned()).or_default();
-        if !entry.busy && entry.wanted.is_none() {
-            entry.written = value;
-        }
+    /// The API showed this pod: for a static pod its mirror. What it has of the status is what it is
+    /// compared with from now on, whoever wrote that.
+    pub fn known(&self, uid: &str, shown: &Pod) {
+        let target = shown.metadata.uid.as_deref().unwrap_or_default();
+        let version = shown.metadata.resource_version.as_deref().and_then(version);
+        let status = shown.status.as_ref().map(serde_json::to_value);
+        let status = status.and_then(Result::ok).unwrap_or_default();
+        self.pods().entry(uid.to_owned()).or_default().saw(target, version, status);
     }
 
     /// Has a status written, in the background.
     pub fn report(&self, uid: &str, target: Target, status: &PodStatus) {
         let value = serde_json::to_value(status).unwrap_or_default();
-        let mut pods = self.pods();
-        let entry = pods.entry(uid.to_owned()).or_default();
-        if entry.gone || (entry.wanted.is_none() && entry.written == value) {
-            return;
-        }
-        entry.wanted = Some((target, value));
-        if !std::mem::replace(&mut entry.busy, true) {
+        if self.pods().entry(uid.to_owned()).or_default().want(target, value) {
             let (reporter, uid) = (self.clone(), uid.to_owned());
             tokio::spawn(async move { reporter.write(&uid).await });
         }
@@ -96,11 +85,16 @@ impl Reporter {
     pub async fn settled(&self, uid: &str) {
         loop {
             let notified = self.0.settled.notified();
-            if self.pods().get(uid).is_none_or(|entry| entry.gone || (!entry.busy && entry.wanted.is_none())) {
+            if self.is_settled(uid) {
                 return;
             }
             notified.await;
         }
+    }
+
+    /// Whether the newest status of the pod is written, or the pod is not in the API any more.
+    pub fn is_settled(&self, uid: &str) -> bool {
+        self.pods().get(uid).is_none_or(Entry::settled)
     }
 
     /// Forgets a pod.
@@ -111,19 +105,27 @@ impl Reporter {
 
     async fn write(&self, uid: &str) {
         let mut retry = RETRY.0;
-        while let Some((target, wanted, patch)) = self.next(uid) {
+        loop {
+            let pause = self.pods().get(uid).map_or(Duration::ZERO, Entry::pause);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let Some(Write { target, wanted, patch }) = self.due(uid) else { return };
             let permit = self.0.permits.acquire().await;
             let result = self.patch(&target, patch).await;
             drop(permit);
             match result {
-                Ok(()) => {
+                Ok(version) => {
                     retry = RETRY.0;
-                    self.done(uid, wanted);
+                    if let Some(entry) = self.pods().get_mut(uid) {
+                        entry.done(&target.uid, wanted, version);
+                    }
                 }
                 Err(kube::Error::Api(status)) if is_another(&status) => {
                     tracing::debug!(uid, %status, "the pod is not there any more, or is another one");
-                    self.gone(uid);
-                    return;
+                    if self.lost(uid, &target.uid) {
+                        return;
+                    }
                 }
                 Err(error) => {
                     match &error {
@@ -141,39 +143,23 @@ impl Reporter {
     }
 
     /// What is to be written; ends the writing when there is nothing.
-    fn next(&self, uid: &str) -> Option<(Target, Value, Value)> {
-        let mut pods = self.pods();
-        let entry = pods.get_mut(uid)?;
-        let found = entry.wanted.as_ref().and_then(|(target, wanted)| {
-            difference(&entry.written, wanted).map(|patch| (target.clone(), wanted.clone(), patch))
-        });
-        if found.is_none() {
-            entry.wanted = None;
-            entry.busy = false;
-            drop(pods);
+    fn due(&self, uid: &str) -> Option<Write> {
+        let write = self.pods().get_mut(uid).and_then(Entry::due);
+        if write.is_none() {
             self.0.settled.notify_waiters();
         }
-        found
+        write
     }
 
-    fn done(&self, uid: &str, written: Value) {
-        let mut pods = self.pods();
-        if let Some(entry) = pods.get_mut(uid) {
-            if entry.wanted.as_ref().is_some_and(|(_, wanted)| *wanted == written) {
-                entry.wanted = None;
-            }
-            entry.written = written;
-        }
-    }
-
-    fn gone(&self, uid: &str) {
-        if let Some(entry) = self.pods().get_mut(uid) {
-            *entry = Entry { gone: true, ..Entry::default() };
-        }
+    /// The pod that was meant is not there; true when none has taken its place.
+    fn lost(&self, uid: &str, target: &str) -> bool {
+        let lost = self.pods().get_mut(uid).is_none_or(|entry| entry.lost(target));
         self.0.settled.notify_waiters();
+        lost
     }
 
-    async fn patch(&self, target: &Target, status: Value) -> Result<(), kube::Error> {
+    /// Sends a patch; gives the version that the pod has afterwards, where that can be told.
+    async fn patch(&self, target: &Target, status: Value) -> Result<Option<u64>, kube::Error> {
         // The UID makes the API refuse what is meant for an earlier pod of that name.
         let patch = json!({ "metadata": { "uid": target.uid }, "status": status });
         let url = format!("/api/v1/namespaces/{}/pods", target.namespace);
@@ -184,13 +170,32 @@ impl Reporter {
             &Patch::Strategic(patch),
         );
         let request = request.map_err(kube::Error::BuildRequest)?;
-        // The answer is not needed, and parsing it would cost.
-        self.0.client.request_text(request).await.map(drop)
+        // All else of the answer is not needed, and parsing it would cost.
+        let answer = self.0.client.request_text(request).await?;
+        let answer = serde_json::from_str::<Answer>(&answer).ok();
+        Ok(answer.and_then(|answer| version(&answer.metadata.resource_version)))
     }
 
     fn pods(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.0.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is read of the API's answer.
+#[derive(Deserialize)]
+struct Answer {
+    metadata: Meta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    resource_version: String,
+}
+
+/// Versions of an object as numbers that grow.
+fn version(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
 /// Whether the pod that was meant is not in the API any more; another one may have its name.
@@ -199,48 +204,13 @@ fn is_another(status: &kube::core::Status) -> bool {
         let causes = status.details.iter().flat_map(|details| &details.causes);
         causes.into_iter().any(|cause| cause.field == "metadata.uid")
     };
-    matches!(status.code, 404 | 409) || (status.code == 422 && of_uid())
-}
-
-/// The strategic merge patch from one status to another; nothing when they are the same.
-fn difference(written: &Value, wanted: &Value) -> Option<Value> {
-    let empty = Map::new();
-    let (old, new) = (written.as_object().unwrap_or(&empty), wanted.as_object().unwrap_or(&empty));
-    let mut patch = Map::new();
-    for (key, value) in new {
-        match (key.as_str(), old.get(key)) {
-            (_, Some(before)) if before == value => {}
-            ("conditions", Some(before)) => {
-                patch.insert(key.clone(), conditions(before, value));
-            }
-            // Merged by address, the pod would have those of before as well.
-            ("podIPs" | "hostIPs", Some(_)) => {
-                let mut whole = vec![json!({ "$patch": "replace" })];
-                whole.extend(value.as_array().into_iter().flatten().cloned());
-                patch.insert(key.clone(), Value::Array(whole));
-            }
-            _ => {
-                patch.insert(key.clone(), value.clone());
-            }
-        }
+    match status.code {
+        404 => true,
+        // Or many wrote at once.
+        409 => !status.message.contains("the object has been modified"),
+        422 => of_uid(),
+        _ => false,
     }
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
-        patch.insert(key.clone(), Value::Null);
-    }
-    (!patch.is_empty()).then_some(Value::Object(patch))
-}
-
-/// The API merges conditions by type: those that differ are sent, those that are no more are deleted.
-fn conditions(old: &Value, new: &Value) -> Value {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let (old, new) = (list(old), list(new));
-    let mut patch: Vec<Value> = new.iter().filter(|condition| !old.contains(condition)).cloned().collect();
-    for condition in old {
-        if !new.iter().any(|other| other["type"] == condition["type"]) {
-            patch.push(json!({ "type": condition["type"], "$patch": "delete" }));
-        }
-    }
-    Value::Array(patch)
 }
 
 #[cfg(test)]
@@ -248,31 +218,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_differs_is_sent() {
-        let old = json!({ "phase": "Pending", "message": "m", "podIP": "10.0.0.1", "conditions": [
-            { "type": "Ready", "status": "False" }, { "type": "PodScheduled", "status": "True" }, { "type": "Mine" } ] });
-        let new = json!({ "phase": "Running", "podIP": "10.0.0.1", "conditions": [
-            { "type": "Ready", "status": "True" }, { "type": "PodScheduled", "status": "True" } ] });
-        assert_eq!(difference(&old, &old), None);
-        let patch = json!({ "phase": "Running", "message": null, "conditions": [
-            { "type": "Ready", "status": "True" }, { "type": "Mine", "$patch": "delete" } ] });
-        assert_eq!(difference(&old, &new), Some(patch));
-    }
-
-    #[test]
-    fn addresses_take_the_place_of_those_before() {
-        let of = |ip: &str| json!({ "podIP": ip, "podIPs": [{ "ip": ip }] });
-        let patch = json!({ "podIP": "10.0.0.2", "podIPs": [{ "$patch": "replace" }, { "ip": "10.0.0.2" }] });
-        assert_eq!(difference(&of("10.0.0.1"), &of("10.0.0.2")), Some(patch));
-    }
-
-    #[test]
     fn a_status_that_is_refused_is_not_a_pod_that_is_gone() {
-        let refused = |code: u16, field: &str| {
-            let text = json!({ "code": code, "details": { "causes": [{ "field": field }] } });
+        let refused = |code: u16, field: &str, message: &str| {
+            let text = json!({ "code": code, "message": message, "details": { "causes": [{ "field": field }] } });
             is_another(&serde_json::from_value(text).unwrap())
         };
-        assert!(refused(404, "") && refused(409, "") && refused(422, "metadata.uid"));
-        assert!(!refused(422, "status.podIPs") && !refused(500, ""));
+        assert!(refused(404, "", "") && refused(422, "metadata.uid", ""));
+        assert!(refused(409, "", "Precondition failed: UID in precondition: a, UID in object meta: b"));
+        assert!(!refused(409, "", "the object has been modified; please apply your changes to the latest version"));
+        assert!(!refused(422, "status.podIPs", "") && !refused(500, "", ""));
+    }
+
+    #[test]
+    fn of_an_answer_the_version_is_read() {
+        let text = r#"{"kind":"Pod","metadata":{"name":"p","resourceVersion":"42"},"status":{"phase":"Running"}}"#;
+        let answer: Answer = serde_json::from_str(text).unwrap();
+        assert_eq!(version(&answer.metadata.resource_version), Some(42));
     }
 }

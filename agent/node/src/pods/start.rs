@@ -31,6 +31,7 @@ pub const NOT_STARTED: &str = "RunContainerError";
 /// Makes and starts the pod's sandbox; gives its id.
 pub async fn sandbox(parts: &Parts, pod: &Pod, config: v1::PodSandboxConfig, handler: String) -> Result<String, Held> {
     let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler };
+    let _permit = parts.starts.acquire().await;
     match parts.context.cri.run_pod_sandbox(request).await {
         Ok(answer) => Ok(answer.pod_sandbox_id),
         Err(error) => {
@@ -91,6 +92,8 @@ pub async fn container(parts: &Parts, pod: &Pod, member: &Member, room: &Room<'_
         config: Some(config),
         sandbox_config: Some(room.config.clone()),
     };
+    // Not before: pulling an image and reading from the API may take minutes, which others do not wait for.
+    let _permit = parts.starts.acquire().await;
     let made = context.cri.create_container(request).await;
     let id = made.map_err(|error| failed("CreateContainerError", error.to_string()))?.container_id;
     context.events.pod(pod, Some(&wanted.name), Kind::Normal, "Created", format!("Container created: {}", wanted.name));

@@ -1,6 +1,7 @@
 //! Owns what a worker says of its pod: the status, to the API, and the view, to everyone on this node.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -45,15 +46,18 @@ impl Worker {
         self.parts.context.pods.update(self.view(observed));
     }
 
-    /// Has the API told what was last said.
-    pub(super) fn report(&self) {
-        let target = match self.is_static {
-            false => Some(Target::of(&self.pod)),
-            true => self.parts.mirrors.mirror_of(&self.uid).map(|mirror| Target::of(&mirror.pod)),
+    /// Has the API told what was last said, by what it was last seen to have.
+    pub(super) fn report(&mut self) {
+        let shown = match self.is_static {
+            false => Some(self.pod.clone()),
+            true => self.parts.mirrors.mirror_of(&self.uid).map(|mirror| mirror.pod),
         };
-        if let Some(target) = target {
-            self.parts.reporter.report(&self.uid, target, &self.status);
+        let Some(shown) = shown else { return };
+        if self.shown.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &shown)) {
+            self.parts.reporter.known(&self.uid, &shown);
         }
+        self.parts.reporter.report(&self.uid, Target::of(&shown), &self.status);
+        self.shown = Some(shown);
     }
 
     pub(super) fn host_ips(&self) -> Vec<String> {

@@ -42,8 +42,8 @@ pub struct End {
 pub struct Background {
     /// Containers whose `postStart` hook has not ended.
     pub starting: Vec<String>,
-    /// Containers being stopped, and the seconds they were given.
-    pub stopping: HashMap<String, i64>,
+    /// Containers being stopped, and by when each of them has to be gone.
+    pub stopping: HashMap<String, Instant>,
     /// Containers that must be started again, and why.
     pub replace: HashMap<String, String>,
     /// The node ends the pod.
@@ -77,6 +77,8 @@ pub struct Memory {
     pub ending: Option<Instant>,
     /// All of a pod that is over is taken down.
     pub cleared: bool,
+    /// Nothing of an evicted pod is left in containerd either.
+    pub emptied: bool,
 }
 
 /// What a look came to.
@@ -105,6 +107,8 @@ pub struct Worker {
     pub(super) memory: Memory,
     /// What was last said.
     pub(super) status: PodStatus,
+    /// The pod in the API, for a static pod its mirror, that was last compared with that.
+    pub(super) shown: Option<Arc<Pod>>,
     /// The node itself failed the pod: reason and message.
     pub(super) failed: Option<(String, String)>,
     /// A pod of a file.
@@ -118,9 +122,6 @@ impl Worker {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let host_network = pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
         let status = pod.status.clone().unwrap_or_default();
-        if !is_static {
-            parts.reporter.known(&uid, &status);
-        }
         Self {
             observer: Observer::new(parts.context.cri.clone(), &uid, host_network),
             shape: Shape::of(&pod),
@@ -136,6 +137,7 @@ impl Worker {
             pod,
             gone,
             status,
+            shown: None,
         }
     }
 
@@ -207,10 +209,7 @@ impl Worker {
     /// The pods that this one shares the node with: all that were let in and are not over.
     pub(super) fn others(&self) -> Vec<Arc<PodView>> {
         let mut pods = self.parts.context.pods.list();
-        pods.retain(|view| {
-            let over = matches!(view.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-            view.uid() != self.uid && !over
-        });
+        pods.retain(|view| view.uid() != self.uid && !view.is_over());
         pods
     }
 

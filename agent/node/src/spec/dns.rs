@@ -3,6 +3,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, PodDNSConfig, PodDNSConfigOption, Service};
 
+use super::admission::is_static;
 use crate::cri::v1::DnsConfig;
 
 /// As much as resolvers take.
@@ -43,8 +44,17 @@ pub(super) fn base(pod: &Pod) -> Base {
     }
 }
 
+/// The servers of the cluster for a pod, by its DNS service, if there is one. While services have not been
+/// `listed` only a static pod, which waits for no API, goes without.
+pub(super) fn by_service(pod: &Pod, listed: bool, service: Option<&Service>) -> Result<Vec<String>, &'static str> {
+    if !listed && !is_static(pod) {
+        return Err("services have not yet been read at least once, cannot tell the DNS servers of the cluster");
+    }
+    Ok(service.map(servers_of).unwrap_or_default())
+}
+
 /// The servers of the cluster, as its DNS service has them.
-pub(super) fn servers_of(service: &Service) -> Vec<String> {
+fn servers_of(service: &Service) -> Vec<String> {
     let spec = service.spec.as_ref();
     let all = spec.and_then(|spec| spec.cluster_ips.clone()).unwrap_or_default();
     let first = spec.and_then(|spec| spec.cluster_ip.clone());
@@ -227,6 +237,19 @@ mod tests {
         let resolver = resolver(&pod(json!({})), &[], "cluster.local", HOST);
         assert_eq!(resolver.config.servers, ["1.1.1.1", "2.2.2.2"]);
         assert_eq!(resolver.warnings[0].0, "MissingClusterDNS");
+    }
+
+    #[test]
+    fn a_pod_waits_until_it_is_known_whether_there_is_a_server() {
+        let service: Service =
+            serde_json::from_value(json!({"metadata": {}, "spec": {"clusterIP": "10.0.0.10"}})).unwrap();
+        let mut pod = pod(json!({}));
+        assert!(by_service(&pod, false, None).unwrap_err().contains("services have not yet been read"));
+        assert_eq!(by_service(&pod, true, Some(&service)).unwrap(), ["10.0.0.10"]);
+        assert!(by_service(&pod, true, None).unwrap().is_empty());
+        let source = ("kubernetes.io/config.source".to_owned(), "file".to_owned());
+        pod.metadata.annotations = Some([source].into());
+        assert!(by_service(&pod, false, None).unwrap().is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::events::Kind;
 
 /// Describes the sandbox and makes the folder of its logs.
 pub(super) async fn sandbox(context: &Context, pod: &Pod, attempt: u32) -> Result<v1::PodSandboxConfig, SpecError> {
-    let dns = resolver(context, pod).await;
+    let dns = resolver(context, pod).await.map_err(SpecError::sandbox)?;
     let cgroup = context.cgroups.parent(pod);
     let logs = log_directory(&context.settings.logs, pod);
     let config =
@@ -30,12 +30,13 @@ pub fn log_directory(logs: &Path, pod: &Pod) -> PathBuf {
     logs.join(format!("{}_{}_{}", text(&meta.namespace), text(&meta.name), text(&meta.uid)))
 }
 
-async fn resolver(context: &Context, pod: &Pod) -> v1::DnsConfig {
+async fn resolver(context: &Context, pod: &Pod) -> Result<v1::DnsConfig, &'static str> {
     let settings = &context.settings;
     let cluster = match dns::base(pod) {
         dns::Base::Cluster if settings.cluster_dns.is_empty() => {
-            let service = context.objects.service("kube-system", "kube-dns").await;
-            service.map(|service| dns::servers_of(&service)).unwrap_or_default()
+            let listed = context.objects.services_listed().await;
+            let service = if listed { context.objects.service("kube-system", "kube-dns").await } else { None };
+            dns::by_service(pod, listed, service.as_deref())?
         }
         _ => settings.cluster_dns.iter().map(ToString::to_string).collect(),
     };
@@ -47,7 +48,7 @@ async fn resolver(context: &Context, pod: &Pod) -> v1::DnsConfig {
     for (reason, message) in resolver.warnings {
         context.events.pod(pod, None, Kind::Warning, reason, message);
     }
-    resolver.config
+    Ok(resolver.config)
 }
 
 fn assemble(

@@ -49,7 +49,12 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// Whether a pod of the API only shows a static pod.
 pub fn is_mirror(pod: &Pod) -> bool {
-    annotation(pod, CONFIG_MIRROR).is_some()
+    mirrored(pod).is_some()
+}
+
+/// The UID of the static pod that a pod of the API only shows.
+pub fn mirrored(pod: &Pod) -> Option<&str> {
+    annotation(pod, CONFIG_MIRROR)
 }
 
 fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
