@@ -148,7 +148,8 @@ impl Worker {
             let mut wanted = self.desired.clone();
             let (background, ended) = (self.background.clone(), self.ended.clone());
             let next = tokio::select! {
-                next = self.look() => next,
+                // All that a look may need is there while it lasts, and not for as long as the pod.
+                next = Box::pin(self.look()) => next,
                 // What comes up is dropped when the pod shall go; what was made of it is found by looking.
                 () = goes(&mut wanted, &background, &ended), if !ending => Next::Again,
             };
