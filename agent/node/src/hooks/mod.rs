@@ -4,7 +4,7 @@
 //! `FailedPreStopHook` themselves. Events do not tell how a hook failed, for its output may hold
 //! secrets; the error does, for the log and the container's status.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
 
@@ -39,7 +39,7 @@ pub async fn post_start(
 }
 
 /// Runs the `preStop` hook of a container that is about to be stopped, if it has one, for as long as
-/// `grace` at most. Gives what is left of the grace; the kubelet then stops with 2 s at least.
+/// `grace` at most.
 pub async fn pre_stop(
     context: &Context,
     pod: &Pod,
@@ -47,10 +47,9 @@ pub async fn pre_stop(
     id: &str,
     ip: Option<&str>,
     grace: Duration,
-) -> Duration {
+) {
     let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
-    let Some(hook) = hook else { return grace };
-    let began = Instant::now();
+    let Some(hook) = hook else { return };
     let parts = Parts::of(context);
     let whole = perform(&parts, pod, container, id, ip, hook);
     match tokio::time::timeout(grace, whole).await {
@@ -62,7 +61,6 @@ pub async fn pre_stop(
         }
         Err(_) => tracing::info!(container = container.name, id, "preStop hook did not end within its grace"),
     }
-    grace.saturating_sub(began.elapsed())
 }
 
 /// Runs a hook to its end or to `limit`. `ip` is the pod's. The error is what a person should read;

@@ -19,6 +19,8 @@ use crate::volumes::Volumes;
 
 /// Seconds until volumes are tried again, at first and at the most.
 const VOLUMES: (i64, i64) = (1, 64);
+/// Seconds until the removal of a container is tried again.
+const REMOVAL: i64 = 5;
 /// Seconds until limits are tried again that there was no room for.
 const RESIZE: i64 = 10;
 
@@ -173,6 +175,7 @@ impl Worker {
                 let request = crate::cri::v1::RemoveContainerRequest { container_id: unstarted.id.clone() };
                 if let Err(error) = parts.context.cri.remove_container(request).await {
                     tracing::warn!(uid = self.uid, name, "cannot remove what was not started: {error}");
+                    self.memory.retries.insert(name.clone(), Instant::now() + seconds(REMOVAL));
                     continue;
                 }
             }

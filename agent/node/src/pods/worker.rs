@@ -42,8 +42,8 @@ pub struct End {
 pub struct Background {
     /// Containers whose `postStart` hook has not ended.
     pub starting: Vec<String>,
-    /// Containers being stopped, and the seconds they were given.
-    pub stopping: HashMap<String, i64>,
+    /// Containers being stopped, and by when each of them has to be gone.
+    pub stopping: HashMap<String, Instant>,
     /// Containers that must be started again, and why.
     pub replace: HashMap<String, String>,
     /// The node ends the pod.
