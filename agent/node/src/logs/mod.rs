@@ -14,5 +14,5 @@ mod watch;
 
 pub use options::{Options, OptionsError, Stream};
 pub use reader::{Source, send};
-pub use rotate::run;
 pub(crate) use rotate::{MAX_FILES, MAX_SIZE};
+pub use rotate::{remove, run};

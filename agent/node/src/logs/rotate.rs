@@ -103,18 +103,43 @@ fn plan(mut files: Vec<String>, max_files: usize) -> Plan {
     Plan { remove, compress }
 }
 
-/// Makes room beside a log for one more.
-fn make_room(log: &Path) -> io::Result<()> {
+/// The names of what was moved aside of a log: they begin with its own.
+fn beside(log: &Path) -> io::Result<Vec<String>> {
     let (Some(folder), Some(name)) = (log.parent(), log.file_name().and_then(|name| name.to_str())) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let entries = fs::read_dir(folder)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let beside = entries.filter(|entry| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
-    let plan = plan(beside.collect(), MAX_FILES);
+    Ok(entries.filter(|entry| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))).collect())
+}
+
+/// Makes room beside a log for one more.
+fn make_room(log: &Path) -> io::Result<()> {
+    let plan = plan(beside(log)?, MAX_FILES);
     for file in plan.remove {
-        fs::remove_file(folder.join(file))?;
+        fs::remove_file(log.with_file_name(file))?;
     }
-    plan.compress.iter().try_for_each(|file| compress(&folder.join(file)))
+    plan.compress.iter().try_for_each(|file| compress(&log.with_file_name(file)))
+}
+
+/// Removes a log with all that was moved aside of it, for a container that is no more.
+pub async fn remove(log: PathBuf) {
+    let path = log.clone();
+    let removed = tokio::task::spawn_blocking(move || remove_all(&path));
+    if let Err(error) = removed.await.map_err(io::Error::other).flatten() {
+        tracing::warn!(log = %log.display(), %error, "cannot remove a log");
+    }
+}
+
+fn remove_all(log: &Path) -> io::Result<()> {
+    let aside = match beside(log) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        aside => aside?,
+    };
+    let mut files = aside.into_iter().map(|file| log.with_file_name(file)).chain([log.to_owned()]);
+    files.try_for_each(|file| match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    })
 }
 
 fn compress(path: &Path) -> io::Result<()> {
@@ -151,6 +176,20 @@ mod tests {
     fn names_are_the_kubelets() {
         let time = "2024-01-31T15:45:00Z".parse().expect("a time");
         assert_eq!(aside(Path::new("/x/0.log"), time), Path::new("/x/0.log.20240131-154500"));
+    }
+
+    #[test]
+    fn a_log_goes_with_what_was_moved_aside_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["1.log", "1.log.20240131-154500", "1.log.20240130-154500.gz", "11.log", "2.log", "1.logs"] {
+            fs::write(folder.path().join(name), "text").expect("a file");
+        }
+        remove_all(&folder.path().join("1.log")).expect("removed");
+        remove_all(&folder.path().join("3.log")).expect("none");
+        remove_all(&folder.path().join("none/0.log")).expect("none");
+        let mut left: Vec<_> = fs::read_dir(folder.path()).expect("read").flatten().map(|e| e.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["1.logs", "11.log", "2.log"]);
     }
 
     #[test]
