@@ -1,12 +1,13 @@
 //! Owns the tests of the configuration as a whole: what it takes, and what it says of mistakes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
 
 use keelson_common::strict::Source;
 
 use super::*;
+use crate::eviction::threshold::tests::DEFAULTS;
 
 const JOINING: &str = "server = \"https://master:6443\"\ntoken = \"keel01.0123456789abcdef\"\n";
 
@@ -44,7 +45,8 @@ fn the_rest_has_defaults() {
     assert_eq!((settings.port, settings.max_pods), (10250, 110));
     assert_eq!(settings.root, Path::new("/var/lib/keelson/node"));
     assert_eq!(settings.resolv_conf, Path::new("/etc/resolv.conf"));
-    assert_eq!(settings.eviction["memory.available"], "100Mi");
+    let eviction = DEFAULTS.map(|(signal, value)| (signal.to_owned(), value.to_owned()));
+    assert_eq!(settings.eviction, BTreeMap::from(eviction));
     assert_eq!(settings.join.token.unwrap().id(), "keel01");
     assert!(settings.services && settings.pod_network);
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Pressure;
-use crate::node::capacity::{KEPT_MEMORY, KEPT_STORAGE};
+use super::{Pressure, Thresholds};
 
 /// How long a shortage is told of after it ended, so that the scheduler does not fill the node at once.
 const TRANSITION: Duration = Duration::from_secs(300);
@@ -70,19 +69,17 @@ impl Signal {
         }
     }
 
-    /// How much must be left of `capacity`.
-    fn threshold(self, capacity: u64) -> u64 {
+    /// What settings call it.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Memory | Self::PodsMemory => KEPT_MEMORY.unsigned_abs(),
-            Self::NodeFs => percent(capacity, KEPT_STORAGE.unsigned_abs()),
-            Self::ImageFs => percent(capacity, 15),
-            Self::NodeInodes | Self::ImageInodes | Self::Pids => percent(capacity, 5),
+            Self::Memory | Self::PodsMemory => "memory.available",
+            Self::NodeFs => "nodefs.available",
+            Self::NodeInodes => "nodefs.inodesFree",
+            Self::ImageFs => "imagefs.available",
+            Self::ImageInodes => "imagefs.inodesFree",
+            Self::Pids => "pid.available",
         }
     }
-}
-
-fn percent(whole: u64, percent: u64) -> u64 {
-    u64::try_from(u128::from(whole) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
 
 /// What is left of something.
@@ -108,9 +105,9 @@ pub struct Met {
 }
 
 /// The thresholds that are met, memory first: nothing kills as fast.
-pub fn met(observed: &[Observation]) -> Vec<Met> {
+pub fn met(observed: &[Observation], thresholds: &Thresholds) -> Vec<Met> {
     let met = observed.iter().filter_map(|&Observation { signal, available, capacity }| {
-        let threshold = signal.threshold(capacity);
+        let threshold = thresholds.of(signal, capacity)?;
         // What has no size is not there: a file system without a fixed number of inodes.
         (capacity > 0 && available < threshold).then_some(Met { signal, threshold, available })
     });
@@ -145,6 +142,7 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eviction::threshold::tests::{DEFAULTS, thresholds};
 
     fn seen(signal: Signal, available: u64, capacity: u64) -> Observation {
         Observation { signal, available, capacity }
@@ -160,16 +158,28 @@ mod tests {
             seen(Signal::Pids, 50, 1000),
             seen(Signal::ImageInodes, 0, 0),
         ];
-        assert_eq!(met(&enough), []);
+        let defaults = thresholds(&DEFAULTS);
+        assert_eq!(met(&enough, &defaults), []);
         let little = [
             seen(Signal::ImageFs, 14, 100),
             seen(Signal::NodeFs, 9, 100),
             seen(Signal::PodsMemory, (100 << 20) - 1, 1 << 30),
         ];
-        let met = met(&little);
+        let met = met(&little, &defaults);
         assert_eq!(met[0].signal, Signal::PodsMemory);
         assert_eq!(met[1], Met { signal: Signal::ImageFs, threshold: 15, available: 14 });
         assert_eq!(met.len(), 3);
+    }
+
+    #[test]
+    fn other_thresholds_are_as_somebody_wants_them() {
+        let wanted = thresholds(&[("memory.available", "2Gi"), ("imagefs.available", "1%")]);
+        let seen = [seen(Signal::Memory, 1 << 30, 4 << 30), seen(Signal::ImageFs, 1, 100), seen(Signal::Pids, 0, 100)];
+        assert_eq!(
+            met(&seen, &wanted),
+            [Met { signal: Signal::Memory, threshold: 2 << 30, available: 1 << 30 }],
+            "nobody is evicted for what has no threshold"
+        );
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //!                            └ met ──▶ reclaim (dead containers, images) ──▶ rank ──▶ one pod is ended
 //! ```
 //!
-//! The thresholds are the kubelet's defaults, all of them hard. What single pods use is only measured
-//! when a threshold is met; what they may use of the disk only for pods that have such a limit.
+//! The thresholds are those of the settings, by default the kubelet's, and all of them hard. What single
+//! pods use is only measured when a threshold is met; what they may use of the disk only for pods that have
+//! such a limit.
 
 mod admission;
 mod decide;
@@ -16,6 +17,7 @@ mod local;
 mod message;
 mod observe;
 mod rank;
+pub(crate) mod threshold;
 mod usage;
 
 use std::pin::Pin;
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 
 pub use admission::admits;
 pub use decide::{Resource, Signal};
+pub use threshold::Thresholds;
 
 use crate::context::Context;
 use crate::events::Kind;
@@ -67,7 +70,9 @@ pub type Reclaim = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Se
 
 /// Looks after the node for ever. `pressure` is told what it is short of.
 pub async fn run(context: Arc<Context>, pressure: watch::Sender<Pressure>, reclaim: Reclaim) {
-    let mut keeper = Keeper { observer: Observer::new(&context), turns: Turns::default(), stuck: None, context };
+    let thresholds = Thresholds::new(&context.settings.eviction);
+    let observer = Observer::new(&context);
+    let mut keeper = Keeper { observer, thresholds, turns: Turns::default(), stuck: None, context };
     let mut local = local::Watch::default();
     loop {
         let evicted = match keeper.look(&pressure, &reclaim).await {
@@ -85,6 +90,7 @@ pub async fn run(context: Arc<Context>, pressure: watch::Sender<Pressure>, recla
 struct Keeper {
     context: Arc<Context>,
     observer: Observer,
+    thresholds: Thresholds,
     turns: Turns,
     /// What the node is short of without a pod to end for it, once that was said.
     stuck: Option<Resource>,
@@ -94,7 +100,7 @@ impl Keeper {
     /// Looks once. Gives the UID of a pod that was ended.
     async fn look(&mut self, pressure: &watch::Sender<Pressure>, reclaim: &Reclaim) -> Option<String> {
         let signals = self.observer.observe(&self.context).await;
-        let met = decide::met(&signals);
+        let met = decide::met(&signals, &self.thresholds);
         let now = self.turns.turn(&met, Instant::now());
         pressure.send_if_modified(|shown| std::mem::replace(shown, now) != now);
         let Some(first) = met.first().copied() else {
@@ -108,7 +114,7 @@ impl Keeper {
         }
         if matches!(starved, Resource::Disk | Resource::Inodes) {
             reclaim().await;
-            if decide::met(&self.observer.observe(&self.context).await).is_empty() {
+            if decide::met(&self.observer.observe(&self.context).await, &self.thresholds).is_empty() {
                 self.stuck = None;
                 return None;
             }

@@ -5,12 +5,8 @@ use std::path::Path;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use crate::eviction::{Signal, Thresholds};
 use crate::spec::quantity::Amount;
-
-/// Memory that is kept free by evicting pods, bytes.
-pub const KEPT_MEMORY: i64 = 100 << 20;
-/// The share of the node's file system that is kept free by evicting pods, percent.
-pub const KEPT_STORAGE: i64 = 10;
 
 /// What the host has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,20 +49,24 @@ impl Capacity {
             cpu_milli: (self.cpu_milli - of("cpu").milli()).max(0),
             memory: (self.memory - of("memory").value()).max(0),
             storage: (self.storage - of("ephemeral-storage").value()).max(0),
+            pids: self.pids.map(|pids| (pids - of("pid").value()).max(0)),
             ..self.clone()
         }
     }
 
     /// What pods can ask for: without what is reserved, what eviction keeps free, and, of the memory,
     /// without huge pages.
-    pub fn allocatable(&self, reserved: &BTreeMap<String, String>) -> Self {
+    pub fn allocatable(&self, reserved: &BTreeMap<String, String>, eviction: &Thresholds) -> Self {
         let left = self.without(reserved);
         let pages: i64 = self.hugepages.values().sum();
-        Self {
-            memory: (left.memory - KEPT_MEMORY - pages).max(0),
-            storage: (left.storage - self.storage / 100 * KEPT_STORAGE).max(0),
-            ..left
-        }
+        let kept = |signal: Signal, whole: i64| {
+            let kept = eviction.of(signal, u64::try_from(whole).unwrap_or_default()).unwrap_or_default();
+            i64::try_from(kept).unwrap_or(i64::MAX)
+        };
+        let memory = left.memory.saturating_sub(kept(Signal::Memory, self.memory)).saturating_sub(pages);
+        // Of whole hundredths, of which every part is a whole number.
+        let storage = left.storage.saturating_sub(kept(Signal::NodeFs, self.storage / 100 * 100));
+        Self { memory: memory.max(0), storage: storage.max(0), ..left }
     }
 
     /// As the Node shows it.
@@ -143,6 +143,7 @@ fn hugepages(folder: &Path) -> BTreeMap<u64, i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eviction::threshold::tests::{DEFAULTS, thresholds};
 
     fn host() -> Capacity {
         Capacity {
@@ -160,12 +161,31 @@ mod tests {
 
     #[test]
     fn pods_get_what_is_not_reserved_or_kept_free() {
-        let left = host().allocatable(&reserved(&[("cpu", "100m"), ("memory", "1Gi"), ("ephemeral-storage", "10Gi")]));
+        let wanted = reserved(&[("cpu", "100m"), ("memory", "1Gi"), ("ephemeral-storage", "10Gi")]);
+        let left = host().allocatable(&wanted, &thresholds(&DEFAULTS));
         assert_eq!(left.cpu_milli, 1900);
         assert_eq!(left.memory, (3 << 30) - (100 << 20) - (64 << 20));
         assert_eq!(left.storage, (90 << 30) - (100 << 30) / 100 * 10);
-        let none = host().allocatable(&reserved(&[("cpu", "3"), ("memory", "1Ti")]));
+        let none = host().allocatable(&reserved(&[("cpu", "3"), ("memory", "1Ti")]), &thresholds(&DEFAULTS));
         assert_eq!((none.cpu_milli, none.memory), (0, 0));
+    }
+
+    #[test]
+    fn what_eviction_keeps_free_is_as_somebody_wants_it() {
+        let wanted = thresholds(&[("memory.available", "25%"), ("nodefs.available", "2Gi")]);
+        let left = host().allocatable(&reserved(&[]), &wanted);
+        assert_eq!(left.memory, (3 << 30) - (64 << 20));
+        assert_eq!(left.storage, 98 << 30);
+        let all = host().allocatable(&reserved(&[]), &thresholds(&[]));
+        assert_eq!((all.memory, all.storage), ((4 << 30) - (64 << 20), 100 << 30));
+    }
+
+    #[test]
+    fn processes_are_reserved_where_they_are_limited() {
+        assert_eq!(host().without(&reserved(&[("pid", "2768")])).pids, Some(30_000));
+        assert_eq!(host().without(&reserved(&[])).pids, Some(32_768));
+        let free = Capacity { pids: None, ..host() };
+        assert_eq!(free.without(&reserved(&[("pid", "1000")])).pids, None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{DaemonEndpoint, NodeAddress, NodeDaemonEndpoint
 use super::capacity::{Capacity, Resources, meminfo};
 use super::labels::architecture;
 use crate::config::Settings;
+use crate::eviction::Thresholds;
 
 /// The version of Kubernetes whose node API this agent implements. Control planes, schedulers and tests
 /// read it for what a node can do, so it is Kubernetes' and not the agent's own; the build metadata,
@@ -46,7 +47,9 @@ impl Facts {
                 kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(settings.port) }),
             },
             capacity: capacity.resources(settings.max_pods),
-            allocatable: capacity.allocatable(&settings.reserved).resources(settings.max_pods),
+            allocatable: capacity
+                .allocatable(&settings.reserved, &Thresholds::new(&settings.eviction))
+                .resources(settings.max_pods),
         }
     }
 }

@@ -86,18 +86,16 @@ async fn attempt(context: &Context, facts: &Facts, now: &Now) -> kube::Result<No
     let api: Api<Node> = Api::all(context.client.clone());
     let name = &context.settings.name;
     let labels = labels::of_node(name, &context.settings.labels);
+    let provider_id = context.settings.provider_id.as_deref();
     let Some(node) = api.get_opt(name).await? else {
         let node = api
-            .create(
-                &PostParams::default(),
-                &object(&context.settings.name, labels, &context.settings.taints, facts, now),
-            )
+            .create(&PostParams::default(), &object(name, labels, &context.settings.taints, provider_id, facts, now))
             .await?;
         tracing::info!(node = name, "registered the node");
         return Ok(node);
     };
     tracing::info!(node = name, "the node was registered before");
-    match reconcile(labels, &node) {
+    match reconcile(labels, provider_id, &node) {
         Some(patch) => api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await,
         None => Ok(node),
     }
@@ -108,6 +106,7 @@ fn object(
     name: &str,
     labels: BTreeMap<String, String>,
     taints: &[crate::config::Taint],
+    provider_id: Option<&str>,
     facts: &Facts,
     now: &Now,
 ) -> Node {
@@ -120,7 +119,11 @@ fn object(
             annotations: Some(annotations()),
             ..ObjectMeta::default()
         },
-        spec: Some(NodeSpec { taints: Some(taints).filter(|taints| !taints.is_empty()), ..NodeSpec::default() }),
+        spec: Some(NodeSpec {
+            provider_id: provider_id.map(str::to_owned),
+            taints: Some(taints).filter(|taints| !taints.is_empty()),
+            ..NodeSpec::default()
+        }),
         status: Some(status),
     }
 }
@@ -138,8 +141,9 @@ fn annotations() -> BTreeMap<String, String> {
     BTreeMap::from([(ATTACHED_BY_CONTROLLER.to_owned(), "true".to_owned())])
 }
 
-/// What of the metadata of a Node that was there before must change.
-fn reconcile(labels: BTreeMap<String, String>, node: &Node) -> Option<Value> {
+/// What of a Node that was there before must change. A machine that has a provider's ID keeps it: the API
+/// lets nobody change one.
+fn reconcile(labels: BTreeMap<String, String>, provider_id: Option<&str>, node: &Node) -> Option<Value> {
     let missing = |wanted: BTreeMap<String, String>, there: &Option<BTreeMap<String, String>>| {
         let there = |key: &str| there.as_ref().and_then(|there| there.get(key));
         let missing: BTreeMap<_, _> = wanted.into_iter().filter(|(key, value)| there(key) != Some(value)).collect();
@@ -147,13 +151,15 @@ fn reconcile(labels: BTreeMap<String, String>, node: &Node) -> Option<Value> {
     };
     let labels = missing(labels, &node.metadata.labels);
     let annotations = missing(annotations(), &node.metadata.annotations);
-    if labels.is_none() && annotations.is_none() {
-        return None;
-    }
     let mut metadata = serde_json::Map::new();
     metadata.extend(labels.map(|labels| ("labels".to_owned(), json!(labels))));
     metadata.extend(annotations.map(|annotations| ("annotations".to_owned(), json!(annotations))));
-    Some(json!({ "metadata": metadata }))
+    let known = node.spec.as_ref().and_then(|spec| spec.provider_id.as_deref()).unwrap_or_default();
+    let provider_id = provider_id.filter(|_| known.is_empty());
+    let mut patch = serde_json::Map::new();
+    patch.extend((!metadata.is_empty()).then(|| ("metadata".to_owned(), Value::Object(metadata))));
+    patch.extend(provider_id.map(|id| ("spec".to_owned(), json!({ "providerID": id }))));
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 #[cfg(test)]
@@ -169,9 +175,11 @@ mod tests {
     #[test]
     fn a_new_node_has_taints_labels_and_a_status() {
         let taint = Wanted { key: "gpu".to_owned(), value: String::new(), effect: "NoSchedule".to_owned() };
-        let node = object("one", labels(&[("rack", "7")]), &[taint], &facts(), &Now::default());
+        let node = object("one", labels(&[("rack", "7")]), &[taint], Some("x://1"), &facts(), &Now::default());
         assert_eq!(node.metadata.labels.as_ref().unwrap()["rack"], "7");
-        let taints = node.spec.unwrap().taints.unwrap();
+        let spec = node.spec.unwrap();
+        assert_eq!(spec.provider_id.as_deref(), Some("x://1"));
+        let taints = spec.taints.unwrap();
         assert_eq!((taints[0].key.as_str(), taints[0].value.as_deref()), ("gpu", None));
         let status = node.status.unwrap();
         assert_eq!(status.addresses.unwrap()[0].address, "10.0.0.1");
@@ -180,14 +188,23 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_set_again() {
-        let mut node = object("one", labels(&[]), &[], &facts(), &Now::default());
-        assert_eq!(reconcile(labels(&[]), &node), None);
+        let mut node = object("one", labels(&[]), &[], None, &facts(), &Now::default());
+        assert_eq!(reconcile(labels(&[]), None, &node), None);
         let there = node.metadata.labels.as_mut().unwrap();
         there.insert("kubernetes.io/os".to_owned(), "plan9".to_owned());
         there.insert("theirs".to_owned(), "stays".to_owned());
-        let patch = reconcile(labels(&[]), &node).unwrap();
+        let patch = reconcile(labels(&[]), None, &node).unwrap();
         assert_eq!(patch, json!({ "metadata": { "labels": { "kubernetes.io/os": "linux" } } }));
         node.metadata.annotations = None;
-        assert!(reconcile(labels(&[]), &node).unwrap()["metadata"]["annotations"].is_object());
+        assert!(reconcile(labels(&[]), None, &node).unwrap()["metadata"]["annotations"].is_object());
+    }
+
+    #[test]
+    fn a_providers_id_is_given_once() {
+        let node = object("one", labels(&[]), &[], None, &facts(), &Now::default());
+        let patch = reconcile(labels(&[]), Some("x://1"), &node).unwrap();
+        assert_eq!(patch, json!({ "spec": { "providerID": "x://1" } }));
+        let node = object("one", labels(&[]), &[], Some("x://2"), &facts(), &Now::default());
+        assert_eq!(reconcile(labels(&[]), Some("x://1"), &node), None);
     }
 }
