@@ -58,6 +58,11 @@ fn order(before: Option<Instant>, deadline: Instant) -> Order {
     }
 }
 
+/// So many seconds; none that are negative, nor more than clocks can count.
+fn period(grace: i64) -> Duration {
+    Duration::from_secs(u32::try_from(grace.max(0)).unwrap_or(u32::MAX).into())
+}
+
 /// Whole seconds until then, the one that has begun among them.
 fn left(deadline: Instant) -> i64 {
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(999);
@@ -98,7 +103,7 @@ impl Worker {
 
     /// Stops a container beside; again, with fewer seconds, when it is being stopped already.
     pub(super) fn stop(&self, observed: &Observed, id: &str, name: &str, grace: i64, message: String) {
-        let deadline = Instant::now() + Duration::from_secs(u64::try_from(grace).unwrap_or_default());
+        let deadline = Instant::now() + period(grace);
         let order = {
             let mut background = self.background();
             let order = order(background.stopping.get(id).copied(), deadline);
@@ -153,5 +158,7 @@ mod tests {
     fn a_second_that_has_begun_is_left() {
         assert_eq!(left(Instant::now()), 0);
         assert_eq!(left(Instant::now() + Duration::from_millis(29_500)), 30);
+        assert_eq!(left(Instant::now() + period(i64::MAX)), i64::from(u32::MAX));
+        assert_eq!(period(-1), Duration::ZERO);
     }
 }
