@@ -349,12 +349,18 @@ fn check_master(master: &Master, found: &mut Vec<(&'static str, String)>) {
         found.push(("dns-clients", what.to_owned()));
     }
     if let Some(ca) = &master.ca {
-        let pair = pki::Pair { certificate: ca.certificate.clone(), key: ca.key.clone() };
-        if !ca.certificate.contains("BEGIN CERTIFICATE") {
+        let (is_certificate, is_key) = (ca.certificate.contains("BEGIN CERTIFICATE"), ca.key.contains("PRIVATE KEY"));
+        if !is_certificate {
             found.push(("certificate", "master.ca.certificate: it is no certificate in PEM".to_owned()));
-        } else if !ca.key.contains("PRIVATE KEY") {
+        }
+        if !is_key {
             found.push(("key", "master.ca.key: it is no private key in PEM".to_owned()));
-        } else if let Err(problem) = pki::Authority::check(&pair) {
+        }
+        let pair = pki::Pair { certificate: ca.certificate.clone(), key: ca.key.clone() };
+        if is_certificate
+            && is_key
+            && let Err(problem) = pki::Authority::check(&pair)
+        {
             found.push(("ca", format!("master.ca: {problem}")));
         }
     }
