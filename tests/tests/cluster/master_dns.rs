@@ -42,7 +42,6 @@ fn set_up(cluster: &ControlPlane) -> Result<()> {
     }
     let write = |name: &str, text: &str| fs::write(cluster.folder().join(name), text);
     write("master.toml", &format!("address = \"{ADDRESS}\"\ndns-clients = [\"198.51.100.8/32\"]\n"))?;
-    write("host/etc/machine-id", "0123456789abcdef0123456789abcdef\n")?;
     write("host/etc/keelson/dns.d/own.conf", "hosts {\n  192.0.2.77 printer.example\n}\n")?;
     for file in ["ca.crt", "ca.key"] {
         fs::copy(cluster.folder().join("pki").join(file), cluster.folder().join("run/master").join(file))?;
@@ -102,7 +101,8 @@ fn join(cluster: &ControlPlane) -> Result<PathBuf> {
         ("kubeconfig", file("master/node-bootstrap.kubeconfig").display().to_string()),
         ("name", "own".to_owned()),
         ("addresses", "198.51.100.9".to_owned()),
-        ("root", file("node").display().to_string()),
+        // Where the master looks which node it is itself.
+        ("root", file("host/var/lib/keelson/node").display().to_string()),
         ("run", file("run/node").display().to_string()),
     ];
     let lines: String = lines.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect();
@@ -110,7 +110,7 @@ fn join(cluster: &ControlPlane) -> Result<PathBuf> {
     let mut command = cluster.command(paths::program("keeld-node")?);
     finish(command.arg("--config").arg(file("node.toml")).args(["join", "--timeout", "60"]))?.expect(0)?;
     // Key and certificate in one.
-    let pem = file("node/pki/client-current.pem");
+    let pem = file("host/var/lib/keelson/node/pki/client-current.pem");
     cluster.kubeconfig_for("own", &Credentials::Certificate(Identity { key: pem.clone(), certificate: pem }))
 }
 
@@ -118,14 +118,9 @@ fn join(cluster: &ControlPlane) -> Result<PathBuf> {
 fn becomes_a_node(cluster: &ControlPlane) -> Result<()> {
     let taint = json!({ "key": LABEL, "effect": "NoSchedule" });
     let address = json!([{ "type": "InternalIP", "address": "198.51.100.9" }]);
-    let info = json!({
-        "machineID": "0123456789abcdef0123456789abcdef", "systemUUID": "", "bootID": "", "kernelVersion": "",
-        "osImage": "", "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "",
-        "operatingSystem": "linux", "architecture": "amd64",
-    });
     let node = json!({
         "apiVersion": "v1", "kind": "Node", "metadata": { "name": "own" }, "spec": { "taints": [taint] },
-        "status": { "addresses": address, "nodeInfo": info },
+        "status": { "addresses": address },
     });
     let file = object(cluster, "own", &node)?;
     kubectl_as(cluster, &join(cluster)?, &["create", "--filename", &file])?.expect(0)?;
