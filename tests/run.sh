@@ -79,7 +79,7 @@ for crate in agent composer containers node; do plain+=(--config "profile.releas
 filter=(--skip vm_cluster)
 [ -z "$quick" ] || filter=(--skip vm_)
 # Minutes that the cluster takes on a slow machine.
-cluster=32
+cluster=35
 
 step build cargo build --release --locked --workspace
 [ "$failed" = 0 ] || finish

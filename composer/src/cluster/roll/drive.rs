@@ -106,8 +106,7 @@ impl Roll<'_> {
                     machine.name
                 ),
                 Step::Stage => {
-                    self.stage(machine, &seen, self.limit.saturating_sub(begin.elapsed()))?;
-                    deeds.staged = true;
+                    deeds.staged = self.stage(machine, &seen, self.limit.saturating_sub(begin.elapsed()))?;
                 }
                 Step::Apply => {
                     let boot = seen.machine.context("a machine that does not answer cannot be rebooted")?.boot;
@@ -158,14 +157,18 @@ impl Roll<'_> {
         Ok(())
     }
 
-    fn stage(&self, machine: &Machine, seen: &Seen, limit: Duration) -> Result<()> {
+    /// Has it download and stage the version; false where the connection broke, and it is to be asked again.
+    fn stage(&self, machine: &Machine, seen: &Seen, limit: Duration) -> Result<bool> {
+        let begin = Instant::now();
         self.board.set(&machine.name, &format!("downloading and staging {}", self.target.label()));
         let booted = seen.machine.as_ref().and_then(|machine| machine.booted.as_ref());
         let command = self.target.stage(booted.and_then(|booted| booted.refspec.as_deref()));
         let answer = self.remote.ask(machine, &command, limit, self.stop)?;
         match answer.status {
-            Some(0) => Ok(()),
+            Some(0) => Ok(true),
             Some(_) => bail!("it did not take {}: {}", self.target.label(), answer.why()),
+            // What it has by then is not downloaded twice.
+            None if begin.elapsed() < limit => Ok(false),
             None => bail!("`{command}` did not end within {} s: {}", limit.as_secs(), answer.why()),
         }
     }
