@@ -14,7 +14,7 @@ keelson_packages=(
     apt-utils bubblewrap debian-archive-keyring gpg gpg-agent gpgv ostree xz-utils
     dosfstools e2fsprogs fdisk grub-common grub-efi-amd64-bin grub-pc-bin mtools
     openssh-client ovmf qemu-system-x86 qemu-utils xorriso
-    curl dbus-daemon dpkg-dev python3
+    curl dbus-daemon dpkg-dev python3 python3-yaml
     apache2-utils busybox-static containernetworking-plugins docker-registry golang-github-containers-common
     conntrack etcd-server iproute2 iptables mmdebstrap nftables openssl procps skopeo
 )

@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::io;
 
+use procfs::process::Process;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Ends when the process gets SIGTERM or SIGINT, from the call on; both no longer kill it. To be called in
@@ -21,8 +22,7 @@ pub fn stopped() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// The same for what a person runs: also SIGHUP, by which it hears that its terminal is gone, unless it was started
 /// with that ignored.
 pub fn interrupted() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let ignored = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status));
-    stopped_or_hung_up(!ignored)
+    stopped_or_hung_up(!Process::myself().is_ok_and(|this| ignores_hangup(&this)))
 }
 
 fn stopped_or_hung_up(hangup: bool) -> io::Result<impl Future<Output = ()> + Send + 'static> {
@@ -45,14 +45,13 @@ fn stopped_or_hung_up(hangup: bool) -> io::Result<impl Future<Output = ()> + Sen
 }
 
 /// Whether SIGHUP, the first signal, is among those that the kernel says a process ignores, as nohup(1) has it.
-fn ignores_hangup(status: &str) -> bool {
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+fn ignores_hangup(process: &Process) -> bool {
+    process.status().is_ok_and(|status| status.sigign & 1 == 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::process::{Command, Stdio};
     use std::time::Duration;
 
     use super::*;
@@ -69,8 +68,18 @@ mod tests {
 
     #[test]
     fn nohup_is_obeyed() {
-        assert!(ignores_hangup("Name:\tkeelctl\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"));
-        assert!(!ignores_hangup("SigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"));
-        assert!(!ignores_hangup(""));
+        for (command, obeyed) in [("exec nohup sleep 100", true), ("exec sleep 100", false)] {
+            let mut child = Command::new("sh").args(["-c", command]).stderr(Stdio::null()).spawn().unwrap();
+            let process = Process::new(child.id().try_into().unwrap()).unwrap();
+            let runs = || process.stat().is_ok_and(|stat| stat.comm == "sleep");
+            let begun = (0..600).any(|_| {
+                std::thread::sleep(Duration::from_millis(100));
+                runs()
+            });
+            let ignores = ignores_hangup(&process);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(begun && ignores == obeyed, "{command}");
+        }
     }
 }

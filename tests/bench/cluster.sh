@@ -23,7 +23,7 @@ end() {
 }
 trap end EXIT
 
-# of MACHINE PROPERTY UNIT: a property of a unit of it, in seconds since its kernel started.
+# asked MACHINE COMMAND: runs it there.
 asked() { cluster ssh "$1" -- "$2" </dev/null; }
 
 # stages MACHINE: rows of its boot.

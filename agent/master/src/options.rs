@@ -28,6 +28,22 @@ pub struct Options {
     pub what: What,
 }
 
+#[cfg(test)]
+impl Options {
+    /// Of a host whose files are all below a folder.
+    pub fn below(folder: &std::path::Path, what: What) -> Self {
+        let path = |name: &str| folder.join(name);
+        Self {
+            config: path("master.toml"),
+            root: path("master"),
+            run: path("run"),
+            objects: path("objects"),
+            host: path("host"),
+            what,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum What {

@@ -8,6 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::options::Options;
 use crate::paths::Paths;
 use crate::pki::authority::Signer;
+use crate::pki::read;
 use crate::setup::{authority, text};
 
 /// Where the node of this host keeps its certificate, below the root of the host.
@@ -18,7 +19,7 @@ const PREFIX: &str = "system:node:";
 pub fn name(options: &Options) -> Result<Option<String>> {
     let Some(own) = text(&options.host.join(CERTIFICATE))? else { return Ok(None) };
     let authority = authority(&Paths::new(&options.root).pki(), Signer::Cluster)?.certificate;
-    let authority = Pem::iter_from_buffer(authority.as_bytes()).next().context("the authority's is no PEM")??;
+    let authority = read::pem(&authority).context("the authority")?;
     let authority = authority.parse_x509().context("the authority's is no certificate")?;
     Ok(named(&own, &authority))
 }
@@ -46,14 +47,7 @@ mod tests {
     fn only_a_certificate_of_this_cluster_names_the_node() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let options = Options {
-            config: path("config"),
-            root: path("master"),
-            run: path("run"),
-            objects: path("objects"),
-            host: path("host"),
-            what: What::Run,
-        };
+        let options = Options::below(folder.path(), What::Run);
         fs::create_dir_all(path("master/pki")).unwrap();
         fs::create_dir_all(path("host/var/lib/keelson/node/pki")).unwrap();
         let (ours, pair) = Authority::create("kubernetes", YEAR).unwrap();

@@ -178,17 +178,8 @@ mod tests {
 
     fn host() -> (tempfile::TempDir, Options) {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let config = path("master.toml");
-        fs::write(&config, "address = \"10.77.0.2\"\n").unwrap();
-        let options = Options {
-            config,
-            root: path("master"),
-            run: path("run"),
-            objects: path("objects"),
-            host: path("host"),
-            what: What::Setup,
-        };
+        let options = Options::below(folder.path(), What::Setup);
+        fs::write(&options.config, "address = \"10.77.0.2\"\n").unwrap();
         (folder, options)
     }
 

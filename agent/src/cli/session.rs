@@ -81,42 +81,28 @@ fn is_absent(name: &str) -> bool {
 }
 
 #[cfg(test)]
+#[path = "../../tests/agent/world/bus.rs"]
+mod bus;
+
+#[cfg(test)]
 mod tests {
-    use std::process::Stdio;
     use std::time::Duration;
 
-    use tokio::io::{AsyncBufReadExt, BufReader};
-    use tokio::process::{Child, Command};
-
+    use super::bus::Bus;
     use super::*;
-
-    /// A bus in `folder`, which ends with this, and its address.
-    async fn bus(folder: &Path) -> (Child, String) {
-        let (config, address) = (folder.join("bus.conf"), format!("unix:path={}", folder.join("bus").display()));
-        let policy = "<policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/>\
-            <allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy>";
-        let text = format!("<busconfig><type>system</type><listen>{address}</listen>{policy}</busconfig>");
-        std::fs::write(&config, text).unwrap();
-        let mut daemon = Command::new("dbus-daemon");
-        daemon.arg(format!("--config-file={}", config.display())).args(["--nofork", "--print-address", "--nopidfile"]);
-        let mut daemon = daemon.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
-        let mut told = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut told).await.unwrap();
-        assert!(told.starts_with(&address), "{told}");
-        (daemon, address)
-    }
 
     #[tokio::test]
     async fn a_bus_that_was_restarted_is_connected_to_again() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut daemon, address) = bus(folder.path()).await;
+        let mut bus = Bus::start(folder.path());
+        // Without its guid, which is another after a restart; nobody's configuration has one.
+        let address = bus.address.split(',').next().unwrap_or_default().to_owned();
         let mut session = Session::open(Some(&address), true).await.unwrap();
         let before = session.keeld.inner().connection().clone();
         session.renew(Some(&address)).await.unwrap();
         assert!(session.keeld.inner().connection().unique_name() == before.unique_name(), "all is well");
-        daemon.kill().await.unwrap();
+        bus.restart(folder.path());
         tokio::time::timeout(Duration::from_secs(60), before.closed()).await.unwrap();
-        let _daemon = bus(folder.path()).await;
         session.renew(Some(&address)).await.unwrap();
         assert!(!session.keeld.inner().connection().is_closed());
     }

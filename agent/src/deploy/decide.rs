@@ -65,20 +65,10 @@ pub fn split_refspec<'a>(refspec: &'a str, default_remote: &'a str) -> Result<(&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Deployment, Signature, SignatureState};
+    use crate::model::Deployment;
 
     fn deployment(role: Role, name: &str, timestamp: &str) -> Deployment {
-        Deployment {
-            index: 0,
-            role,
-            version: Some(name.into()),
-            checksum: name.into(),
-            refspec: None,
-            timestamp: timestamp.into(),
-            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
-            pinned: false,
-            kargs: vec![],
-        }
+        Deployment { version: Some(name.into()), timestamp: timestamp.into(), ..Deployment::sample(role, name) }
     }
 
     fn candidate(name: &str, timestamp: &str) -> Candidate {

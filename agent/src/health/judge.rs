@@ -98,22 +98,6 @@ pub fn counted(left: Option<u32>, status: &HostStatus, healthy: bool, record: &R
 mod tests {
     use super::*;
     use crate::health::record::{GivenUp, Known};
-    use crate::model::{Signature, SignatureState};
-
-    fn deployment(role: Role, checksum: &str) -> Deployment {
-        Deployment {
-            index: 0,
-            role,
-            version: None,
-            checksum: checksum.into(),
-            refspec: None,
-            timestamp: String::new(),
-            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
-            pinned: false,
-            kargs: vec![],
-        }
-    }
-
     fn record(healthy: &[&str], given_up: &[&str]) -> Record {
         let mut record = Record::default();
         for checksum in healthy {
@@ -132,7 +116,7 @@ mod tests {
     }
 
     fn pair() -> Vec<Deployment> {
-        vec![deployment(Role::Booted, "new"), deployment(Role::Rollback, "old")]
+        vec![Deployment::sample(Role::Booted, "new"), Deployment::sample(Role::Rollback, "old")]
     }
 
     #[test]
@@ -140,7 +124,7 @@ mod tests {
         let Verdict::RollBack(back) = judged(pair(), &record(&["old"], &[])) else { panic!("kept") };
         assert_eq!(back.checksum, "old");
         assert!(matches!(judged(pair(), &record(&["old"], &["new"])), Verdict::Report(why) if why.contains("again")));
-        let staged = [vec![deployment(Role::Staged, "kargs")], pair()].concat();
+        let staged = [vec![Deployment::sample(Role::Staged, "kargs")], pair()].concat();
         assert!(matches!(judged(staged, &record(&["old"], &[])), Verdict::RollBack(_)));
     }
 
@@ -152,8 +136,11 @@ mod tests {
     #[test]
     fn nobody_goes_back_to_what_is_not_known_to_be_better() {
         assert!(matches!(judged(pair(), &record(&[], &[])), Verdict::Report(_)));
-        assert!(matches!(judged(vec![deployment(Role::Booted, "new")], &record(&["old"], &[])), Verdict::Report(_)));
-        let same = vec![deployment(Role::Booted, "new"), deployment(Role::Rollback, "new")];
+        assert!(matches!(
+            judged(vec![Deployment::sample(Role::Booted, "new")], &record(&["old"], &[])),
+            Verdict::Report(_)
+        ));
+        let same = vec![Deployment::sample(Role::Booted, "new"), Deployment::sample(Role::Rollback, "new")];
         assert!(matches!(judged(same, &record(&[], &[])), Verdict::Report(_)), "other kernel arguments");
     }
 
@@ -161,7 +148,7 @@ mod tests {
     fn the_boot_loaders_counting_ends_when_all_is_well_or_it_has_given_up() {
         let host = |roles: &[Role]| {
             let names = ["a", "b", "c"];
-            let all = roles.iter().zip(names).map(|(&role, name)| deployment(role, name)).collect();
+            let all = roles.iter().zip(names).map(|(&role, name)| Deployment::sample(role, name)).collect();
             HostStatus::new("s".into(), all)
         };
         let as_it_is = host(&[Role::Booted, Role::Rollback]);

@@ -163,21 +163,29 @@ pub struct SigningKey {
 }
 
 #[cfg(test)]
+impl Deployment {
+    /// One for tests, of which nothing else is told.
+    pub fn sample(role: Role, checksum: &str) -> Self {
+        Self {
+            index: 0,
+            role,
+            version: None,
+            checksum: checksum.to_owned(),
+            refspec: None,
+            timestamp: String::new(),
+            signature: Signature { state: SignatureState::Trusted, keys: vec![] },
+            pinned: false,
+            kargs: vec![],
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn deployment(index: u32, role: Role) -> Deployment {
-        Deployment {
-            index,
-            role,
-            version: None,
-            checksum: "0123456789abcdef".into(),
-            refspec: None,
-            timestamp: String::new(),
-            signature: Signature { state: SignatureState::Unsigned, keys: vec![] },
-            pinned: false,
-            kargs: vec![],
-        }
+        Deployment { index, ..Deployment::sample(role, "0123456789abcdef") }
     }
 
     #[test]

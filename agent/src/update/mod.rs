@@ -29,7 +29,7 @@
 //!
 //! - [`settings`]: what the host was told, validated
 //! - [`state`]: what must outlive a reboot
-//! - [`decide`], [`window`], [`spread`]: what to do next, and when
+//! - [`decide`], [`window`], [`spread`], [`withdrawn`]: what to do next, and when
 //! - [`fleetlock`], [`identity`]: the reboot lock of a fleet, and as whom it is asked for
 
 pub mod decide;
@@ -39,6 +39,7 @@ pub mod settings;
 pub mod spread;
 pub mod state;
 pub mod window;
+pub mod withdrawn;
 
 pub use decide::{Observed, Step, next};
 pub use settings::{Lock, Settings};

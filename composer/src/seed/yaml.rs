@@ -328,6 +328,9 @@ fn fraction(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     /// The value of a key, as cloud-init has it; nothing where we have the same.
@@ -412,6 +415,75 @@ mod tests {
             paths,
             [vec!["base", "windows", "[0]", "start"], vec!["keelson", "update", "windows", "[0]", "start"]]
         );
+    }
+
+    /// By PyYAML, which cloud-init reads by.
+    #[test]
+    fn pyyaml_reads_the_same() {
+        let alone = [
+            "22:30",
+            "02:00",
+            "-1:30:00",
+            "24:60",
+            "1:99",
+            "190:20:30",
+            "1:30.5",
+            "0644",
+            "08",
+            "0o17",
+            "0x1f",
+            "0b11",
+            "1_000",
+            "1_0.5",
+            "-.5",
+            ".5",
+            "1e3",
+            "1.0e+3",
+            "1.5",
+            "0",
+            "-5",
+            "+7",
+            "007",
+            "00",
+            "-0b1",
+            "18446744073709551616",
+            "y",
+            "N",
+            "yes",
+            "Off",
+            "True",
+            "null",
+            "Null",
+            "~",
+            "abc",
+            "10.0.0.1",
+            "12h",
+            "2024-01-17",
+            "52:54:00:4b:00:0b",
+            "a: b",
+            "\"22:30\"",
+            "'0644'",
+            "!!str 0644",
+            "[0644, 22:30]",
+            "{ start: 22:30 }",
+        ];
+        let text: String = alone.iter().enumerate().map(|(index, value)| format!("k{index}: {value}\n")).collect();
+        let text = text.replace(": a: b\n", ":\n  a: 022\n");
+        let code = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout, default=str)";
+        let mut python = Command::new("/usr/bin/python3");
+        let mut python = python.args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let told = python.wait_with_output().unwrap();
+        assert!(told.status.success(), "apt install python3-yaml");
+        let theirs: Value = serde_json::from_slice(&told.stdout).unwrap();
+        let ours: Value = serde_saphyr::from_str(&as_cloud_init(&text).unwrap()).unwrap();
+        for (index, value) in alone.iter().enumerate() {
+            let key = format!("k{index}");
+            // The largest numbers are the same in either way of writing them.
+            let same =
+                ours[&key] == theirs[&key] || ours[&key].as_f64().is_some_and(|one| Some(one) == theirs[&key].as_f64());
+            assert!(same, "{value}: {} is {} to PyYAML", ours[&key], theirs[&key]);
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use x509_parser::prelude::X509Certificate;
 
 use super::identity::Identity;
 
-fn pem(text: &str) -> Result<Pem> {
+/// The first block of a text.
+pub fn pem(text: &str) -> Result<Pem> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(text.as_bytes()).context("it is no PEM")?;
     Ok(pem)
 }

@@ -42,14 +42,7 @@ mod tests {
             "spec": { "priority": priority, "containers": [{ "name": "c", "resources": resources }] },
         }))
         .unwrap();
-        Arc::new(PodView {
-            pod: Arc::new(pod),
-            status: Default::default(),
-            sandbox: None,
-            ips: Vec::new(),
-            containers: Vec::new(),
-            terminating: false,
-        })
+        Arc::new(PodView::of(pod, Default::default()))
     }
 
     fn ranked(pods: &[Arc<PodView>], used: &[(&str, u64)], resource: Resource) -> Vec<String> {

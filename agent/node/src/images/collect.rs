@@ -155,14 +155,7 @@ mod tests {
             let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [{ "name": "a", "image": image }],
                 "volumes": [{ "name": "v", "image": { "reference": format!("{image}-data") } }] } }))
             .unwrap();
-            Arc::new(PodView {
-                pod: Arc::new(pod),
-                status: PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() },
-                sandbox: None,
-                ips: Vec::new(),
-                containers: Vec::new(),
-                terminating: false,
-            })
+            Arc::new(PodView::of(pod, PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() }))
         };
         let pods = [view("r.example/a:1", "Pending"), view("r.example/b:1", "Failed")];
         let mut wanted: Vec<String> = wanted(&pods, Some("r.example/pause:1")).into_iter().collect();

@@ -137,15 +137,7 @@ mod tests {
 
     fn view(priority: Option<i32>, grace: Option<i64>) -> PodView {
         let spec = PodSpec { priority, termination_grace_period_seconds: grace, ..PodSpec::default() };
-        let pod = Arc::new(Pod { spec: Some(spec), ..Pod::default() });
-        PodView {
-            pod,
-            status: Default::default(),
-            sandbox: None,
-            ips: Vec::new(),
-            containers: Vec::new(),
-            terminating: false,
-        }
+        PodView::of(Pod { spec: Some(spec), ..Pod::default() }, Default::default())
     }
 
     #[test]

@@ -33,7 +33,6 @@ fn is_left(view: &PodView, containers: &[v1::Container]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::slice::from_ref;
-    use std::sync::Arc;
 
     use k8s_openapi::api::core::v1::{Pod, PodStatus};
     use serde_json::json;
@@ -44,14 +43,7 @@ mod tests {
         let annotations = json!({ "kubernetes.io/config.source": source });
         let pod = json!({ "metadata": { "uid": "u", "annotations": annotations } });
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        PodView {
-            pod: Arc::new(pod),
-            status: PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() },
-            sandbox: None,
-            ips: Vec::new(),
-            containers: Vec::new(),
-            terminating: true,
-        }
+        PodView::of(pod, PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() })
     }
 
     fn container(uid: &str, state: v1::ContainerState) -> v1::Container {

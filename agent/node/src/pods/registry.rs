@@ -56,6 +56,15 @@ pub struct PodView {
     pub terminating: bool,
 }
 
+#[cfg(test)]
+impl PodView {
+    /// A pod of which nothing but this is known, for tests.
+    pub fn of(pod: Pod, status: PodStatus) -> Self {
+        let (pod, sandbox) = (Arc::new(pod), None);
+        Self { pod, status, sandbox, ips: Vec::new(), containers: Vec::new(), terminating: false }
+    }
+}
+
 impl PodView {
     /// Its UID.
     pub fn uid(&self) -> &str {

@@ -7,10 +7,10 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
+use super::TRIES;
+
 /// The annotation of a node that was cordoned here.
 pub const MARK: &str = "keelson.io/cordoned-for-reboot";
-/// How often a write is tried that others came before.
-const TRIES: usize = 10;
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

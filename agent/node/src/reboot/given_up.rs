@@ -8,14 +8,13 @@ use kube::Api;
 use kube::api::PostParams;
 use serde::{Deserialize, Serialize};
 
+use super::TRIES;
 use super::lock::{LockError, NAMESPACE, refused};
 
 /// The ConfigMap. Its keys are the checksums of commits.
 pub const MAP: &str = "keelson-given-up";
 /// How many versions are remembered; the oldest go first.
 const KEPT: usize = 32;
-/// How often a write is tried that others came before.
-const TRIES: usize = 10;
 /// What is tried, as an error says it.
 const NOTE: &str = "note a version that was given up";
 

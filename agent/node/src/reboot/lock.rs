@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 
 use super::given_up::{self, Entry};
-use super::words;
+use super::{TRIES, words};
 
 /// The namespace of the slots.
 pub const NAMESPACE: &str = "keelson";
@@ -20,8 +20,6 @@ const PREFIX: &str = "keelson-reboot-";
 const HOLDER: &str = "holder";
 /// The key that says since when.
 const SINCE: &str = "since";
-/// How often all is looked at again when others came before.
-const TRIES: usize = 10;
 
 /// Why there is no slot.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,9 @@ pub mod cordon;
 pub mod given_up;
 pub mod lock;
 
+/// How often a write is tried that others came before.
+const TRIES: usize = 10;
+
 /// The API server's own words, where it said any.
 pub(crate) fn words(error: kube::Error) -> String {
     match error {

@@ -1,5 +1,5 @@
 //! Owns judging a boot: waiting until the host is well, remembering that this version is, and giving up a new
-//! version that is not.
+//! version that is not; and when the boot loader counts boots, from the finalizing of a version to that judgement.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -30,8 +30,6 @@ use crate::update::Settings;
 
 /// How long between two looks while the host comes up, and later.
 const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
-/// How long between two looks at a host that is not in time.
-const LATE: Duration = Duration::from_secs(15);
 /// How long keeld may take to go back.
 const ROLLBACK: Duration = Duration::from_secs(120);
 /// How long to wait before going back is tried again.
@@ -145,23 +143,6 @@ fn writable_boot() -> anyhow::Result<()> {
     privileges::own_mounts()?;
     let writable = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
     mount(None::<&str>, "/boot", None::<&str>, writable, None::<&str>).context("cannot write to /boot")
-}
-
-/// Waits until the host is healthy.
-pub async fn wait(paths: &Paths, bus: Option<&str>) -> anyhow::Result<ExitCode> {
-    let mut told = Vec::new();
-    loop {
-        let report = look(paths, &Settings::read(&paths.settings)?, bus).await;
-        if report.healthy {
-            return Ok(ExitCode::SUCCESS);
-        }
-        let problems = report.problems();
-        if problems != told {
-            eprintln!("not yet: {}", problems.join("; "));
-            told = problems;
-        }
-        tokio::time::sleep(LATE).await;
-    }
 }
 
 fn given_up(version: &Deployment, why: Vec<String>, back: &Deployment) -> GivenUp {

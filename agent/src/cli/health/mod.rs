@@ -1,10 +1,12 @@
-//! `keelctl health`: looks at the host once ([`checks`]), or judges a boot by it ([`boot`]).
+//! `keelctl health`: looks at the host once ([`checks`]) or until it is healthy ([`wait`]), or judges a boot by it
+//! ([`boot`]).
 
 mod boot;
 mod checks;
 mod scripts;
 mod services;
 mod units;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,7 +72,7 @@ pub async fn run(args: &Args, bus: Option<&str>, json: bool) -> anyhow::Result<E
         return boot::count();
     }
     if args.wait {
-        return boot::wait(&args.places, bus).await;
+        return wait::until_healthy(&args.places, bus).await;
     }
     let settings = Settings::read(&args.places.settings)?;
     let report = look(&args.places, &settings, bus).await;

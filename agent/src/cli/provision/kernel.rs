@@ -7,6 +7,7 @@ use super::report::Outcome;
 use crate::cli::follow::follow;
 use crate::cli::print;
 use crate::cli::session::Session;
+use crate::deploy::kargs;
 
 /// Where the kernel speaks; the last is where everybody else does.
 const CONSOLE: &str = "console=";
@@ -93,7 +94,7 @@ async fn change(
 
 /// Whether KEY or KEY=VALUE means an argument.
 fn means(argument: &str, there: &str) -> bool {
-    there == argument || there.split_once('=').is_some_and(|(key, _)| key == argument)
+    there == argument || kargs::key(there) == argument
 }
 
 fn is_there(argument: &str, next: &[String]) -> bool {
@@ -131,7 +132,6 @@ fn of_console(console: &Console, next: &[String]) -> Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::kargs;
     use crate::model::request::KargsEdit;
 
     fn list(text: &str) -> Vec<String> {

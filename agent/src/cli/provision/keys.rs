@@ -2,13 +2,20 @@
 //! stay.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::deploy::{DeployError, keyring};
+use crate::kept;
+
+/// The file, below keeld's folder.
+pub const FILE: &str = "provisioned-keys.json";
 
 /// What was done about keys at earlier boots.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Record {
     /// Hashes of the texts of keys that were taken in.
     taken: BTreeSet<String>,
@@ -17,19 +24,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads one: `taken HASH` or `brought FINGERPRINT` a line.
-    pub fn parse(text: &str) -> Self {
-        let of = |word: &str| -> BTreeSet<String> {
-            let lines = text.lines().filter_map(|line| line.split_once(' '));
-            lines.filter(|(first, _)| *first == word).map(|(_, rest)| rest.to_owned()).collect()
-        };
-        Self { taken: of("taken"), brought: of("brought") }
+    /// Reads it; nothing is known where there is no file, or none that can be understood.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        kept::read(&folder.join(FILE))
     }
 
-    /// Its text.
-    pub fn text(&self) -> String {
-        let taken = self.taken.iter().map(|hash| format!("taken {hash}\n"));
-        taken.chain(self.brought.iter().map(|key| format!("brought {key}\n"))).collect()
+    /// Writes it, durably.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        kept::write(&folder.join(FILE), self)
     }
 
     /// Whether there is a key to be trusted no more once nobody asks for it.
@@ -161,9 +163,13 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Record::read(folder.path()).unwrap(), Record::default());
         let whole = record("h1 h2", "A B");
-        assert_eq!(Record::parse(&whole.text()), whole);
-        assert_eq!(Record::parse("0123abcd\n"), Record::default());
+        whole.write(folder.path()).unwrap();
+        assert_eq!(Record::read(folder.path()).unwrap(), whole);
+        std::fs::write(folder.path().join(FILE), "0123abcd\n").unwrap();
+        assert_eq!(Record::read(folder.path()).unwrap(), Record::default());
         assert!(whole.has_brought() && !record("h1", "").has_brought());
     }
 }

@@ -19,9 +19,6 @@ use crate::deploy::remote::RemoteInfo;
 use crate::health::record::{GivenUp, Record};
 use crate::update::settings;
 
-/// The record of the keys, below what outlives a reboot.
-const KEYS: &str = "provisioned-keys";
-
 /// The unit that acts by what the host was told, and what it comes after.
 const UNIT: &str = "keelson-update.service";
 const GATE: &str = "boot-complete.target";
@@ -57,11 +54,7 @@ fn told(config: &HostConfig) -> String {
 
 /// Whether the configuration brought keys at an earlier boot.
 pub fn has_brought_keys(state: &Path) -> anyhow::Result<bool> {
-    Ok(read_record(&state.join(KEYS))?.has_brought())
-}
-
-fn read_record(path: &Path) -> anyhow::Result<Keys> {
-    Ok(Keys::parse(&files::read(path)?.unwrap_or_default()))
+    Ok(Keys::read(state)?.has_brought())
 }
 
 /// Sets the URL where it is another, has the keys that are asked for trusted and those that were no more, and follows
@@ -73,8 +66,7 @@ pub async fn apply(wanted: &Update, session: &Session, state: &Path, dry: bool) 
     let (name, followed) = refspec.split_once(':').unwrap_or((REMOTE, refspec.as_str()));
     let remote = remotes.iter().find(|remote| remote.name == name);
     let url = remote.and_then(|remote| remote.url.clone());
-    let path = state.join(KEYS);
-    let record = read_record(&path)?;
+    let record = Keys::read(state)?;
     let asked: Result<Vec<Asked>, _> = wanted.keys.iter().map(|key| Asked::read(key)).collect();
     let trusted = remote.map(|remote| remote.keys.as_slice()).unwrap_or_default();
     let keys = keys::plan(&asked.context("update.keys")?, trusted, &record);
@@ -84,14 +76,14 @@ pub async fn apply(wanted: &Update, session: &Session, state: &Path, dry: bool) 
     let told = told + &wanted.branch.as_ref().map(|branch| format!(", branch {branch}")).unwrap_or_default();
     if keys.is_done() && new_url.is_none() && new_branch.is_none() {
         if !dry && keys.after != record {
-            files::write(&path, &keys.after.text(), 0o644)?;
+            keys.after.write(state)?;
         }
         refuse_last(&keys)?;
         return Ok(Outcome::Unchanged(told));
     }
     if !dry {
         // First: what comes from the new place is signed with them, and nothing else keeps a key that goes.
-        change_keys(wanted, &keys, session, &path).await?;
+        change_keys(wanted, &keys, session, state).await?;
     }
     if let Some(branch) = new_branch {
         let record = Record::read(state)?;
@@ -113,9 +105,9 @@ pub async fn apply(wanted: &Update, session: &Session, state: &Path, dry: bool) 
 }
 
 /// Takes keys in before others go.
-async fn change_keys(wanted: &Update, keys: &Plan, session: &Session, path: &Path) -> anyhow::Result<()> {
+async fn change_keys(wanted: &Update, keys: &Plan, session: &Session, state: &Path) -> anyhow::Result<()> {
     if !keys.is_done() {
-        files::write(path, &keys.before.text(), 0o644)?;
+        keys.before.write(state)?;
     }
     for key in keys.take.iter().filter_map(|&index| wanted.keys.get(index)) {
         let start = session.keeld.set_remote("", key.as_bytes(), false);
@@ -124,7 +116,7 @@ async fn change_keys(wanted: &Update, keys: &Plan, session: &Session, path: &Pat
     if !keys.forget.is_empty() {
         print::done(follow(session, session.keeld.forget_keys(&keys.forget)).await?)?;
     }
-    files::write(path, &keys.after.text(), 0o644)
+    keys.after.write(state)
 }
 
 fn changes(keys: &Plan) -> String {
@@ -178,7 +170,7 @@ mod tests {
     fn keys_that_were_brought_are_remembered() {
         let state = tempfile::tempdir().unwrap();
         assert!(!has_brought_keys(state.path()).unwrap());
-        fs::write(state.path().join(KEYS), "taken 00\nbrought AA\n").unwrap();
+        fs::write(state.path().join(keys::FILE), r#"{"taken": ["00"], "brought": ["AA"]}"#).unwrap();
         assert!(has_brought_keys(state.path()).unwrap());
     }
 

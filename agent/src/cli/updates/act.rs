@@ -13,9 +13,10 @@ use super::agent::{Agent, Seen};
 use super::status::rolled_back_from;
 use crate::daemon::reboot;
 use crate::model::{Update, UpdateState, time};
-use crate::update::decide::{Demand, Ended, dropped};
+use crate::update::decide::{Demand, Ended};
 use crate::update::fleetlock::{FleetLock, FleetLockError};
 use crate::update::state::{Attempt, Checked, Head, LONGEST_WAIT};
+use crate::update::withdrawn::dropped;
 use crate::update::{Lock, Step};
 
 /// How long to wait after something did not work out, at first and at most: a check, the lock, a drain.
