@@ -23,7 +23,7 @@ use crate::archive::changes::{Change, Kind, changes};
 use crate::archive::{Place, Unpacking, pack, pack_root, path_stat, unpack};
 use crate::engine::{Container, Rootfs};
 use crate::error::{Error, Result};
-use crate::images::decompressed;
+use crate::images::{decompressed, to_its_end};
 
 /// Archives are sent in pieces of so many bytes.
 const PIECE: usize = 64 << 10;
@@ -138,15 +138,15 @@ async fn copy_in(State(app): State<Arc<App>>, Path(id): Path<String>, query: Que
     };
     let how = Unpacking { keep_kinds: flag(&query, "noOverwriteDirNonDir"), owner };
     let sent = SyncIoBridge::new(StreamReader::new(sent.into_data_stream().map_err(io::Error::other)));
-    blocking(move || {
+    let put_in = move |sent: &mut _| {
         find(&view.root, &view.path, &id)?;
         if find(&view.root, &format!("{}/.", view.path), &id).is_err() {
             return Err(Error::Invalid("extraction point is not a directory".to_owned()));
         }
         let sent = decompressed(sent).map_err(|error| Error::failed("read the archive", error))?;
         unpack(&view.root, &view.path, sent, how)
-    })
-    .await?;
+    };
+    blocking(move || to_its_end(sent, put_in)).await?;
     app.engine.tell(&container, "extract-to-dir", &[("path", path)]);
     Ok(StatusCode::OK)
 }

@@ -52,8 +52,8 @@ pub async fn read(
 ) -> Result<Archive> {
     let containerd = containerd.clone();
     let runtime = Handle::current();
-    let reader = StreamReader::new(Box::pin(stream));
-    let read = tokio::task::spawn_blocking(move || unpack(&runtime, &containerd, SyncIoBridge::new(reader)));
+    let reader = SyncIoBridge::new(StreamReader::new(Box::pin(stream)));
+    let read = tokio::task::spawn_blocking(move || to_its_end(reader, |sent| unpack(&runtime, &containerd, sent)));
     read.await.map_err(|error| Error::failed("read the archive", error))?
 }
 
@@ -126,6 +126,16 @@ fn file(runtime: &Handle, containerd: &Containerd, entry: &mut impl Read) -> Res
     runtime.block_on(written).map_err(|error| Error::failed("write content", error))?
 }
 
+/// What `work` makes of what a client sends, which is read to its end in any case. A tar may end
+/// before what is sent does, and work may fail: whoever is still writing when the connection is closed
+/// for that hears of a broken pipe instead of the answer.
+pub fn to_its_end<R: Read, T>(mut sent: R, work: impl FnOnce(&mut R) -> Result<T>) -> Result<T> {
+    let done = work(&mut sent);
+    // A client that is gone hears no answer either.
+    std::io::copy(&mut sent, &mut std::io::sink()).ok();
+    done
+}
+
 /// The tar within, by the first bytes.
 pub fn decompressed<'a>(mut reader: impl Read + 'a) -> std::io::Result<Box<dyn Read + 'a>> {
     let mut magic = Vec::with_capacity(6);
@@ -142,6 +152,25 @@ pub fn decompressed<'a>(mut reader: impl Read + 'a) -> std::io::Result<Box<dyn R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_a_tar_is_read_as_well() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(4);
+        tar.append_data(&mut header, "file", &b"text"[..]).unwrap();
+        // The writer of a tar in blocks of 20 fills the last one up.
+        let mut sent = tar.into_inner().unwrap();
+        sent.resize(10240, 0);
+        let mut reader = sent.as_slice();
+        let entries = |sent: &mut &mut &[u8]| Ok(tar::Archive::new(sent).entries().unwrap().count());
+        assert_eq!(to_its_end(&mut reader, entries).unwrap(), 1);
+        assert_eq!(reader.len(), 0);
+        let mut reader = sent.as_slice();
+        let full = |_: &mut &mut &[u8]| Err::<(), _>(Error::Invalid("no space".to_owned()));
+        assert!(to_its_end(&mut reader, full).is_err());
+        assert_eq!(reader.len(), 0);
+    }
 
     #[test]
     fn links_lead_from_the_top() {

@@ -39,7 +39,7 @@ use bollard::models::{EventMessageTypeEnum, ImageConfig};
 use containerd_client::services::v1::{Image as Named, ListImagesRequest};
 use oci_spec::image::ImageConfiguration;
 
-pub use self::archive::decompressed;
+pub use self::archive::{decompressed, to_its_end};
 pub use self::auth::AuthFile;
 pub use self::commit::Commit;
 use self::details::Details;
