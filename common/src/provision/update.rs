@@ -166,8 +166,18 @@ pub fn time_zone(name: &str) -> Result<TimeZone, String> {
 
 /// What is wrong with it: the key, and a sentence.
 pub(super) fn check(update: &Update, found: &mut Vec<(&'static str, String)>) {
-    if update.url.as_ref().is_some_and(|url| !is_http(url)) {
-        found.push(("url", "update.url: the repository is an http:// or https:// URL".to_owned()));
+    match update.url.as_deref() {
+        Some(url) if !is_http(url) => {
+            found.push(("url", "update.url: the repository is an http:// or https:// URL".to_owned()));
+        }
+        // libostree's configuration of a remote, where it would be kept, is there for everybody to read.
+        Some(url) if names_a_user(url) => found.push((
+            "url",
+            "update.url: no user and password in a URL, which everybody on the host may read; a version is trusted \
+             by its signature, and who may fetch it is for the network or a proxy to say"
+                .to_owned(),
+        )),
+        _ => {}
     }
     if update.keys.iter().any(|key| !key.contains("BEGIN PGP PUBLIC KEY BLOCK")) {
         let what = "update.keys: each is an OpenPGP public key in ASCII armor (gpg --armor --export)";
@@ -231,6 +241,7 @@ fn check_lock(lock: &Lock) -> Result<(), &'static str> {
         Some(_) if cluster => Err("give one of `fleetlock` and `cluster: true`"),
         None if !cluster => Err("give one of `fleetlock` and `cluster: true`"),
         Some(url) if !is_http(url) => Err("`fleetlock` is the http:// or https:// URL of a server"),
+        Some(url) if names_a_user(url) => Err("no user and password in the URL of `fleetlock`: it is shown and logged"),
         Some(_) if lock.slots.is_some() => {
             Err("a FleetLock server knows itself how many slots it has; leave out `slots`")
         }
@@ -245,6 +256,11 @@ fn check_lock(lock: &Lock) -> Result<(), &'static str> {
 
 fn is_http(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
+}
+
+fn names_a_user(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    authority.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// By FleetLock's own rule.
@@ -293,6 +309,9 @@ mod tests {
         one(json!({ "check-every": "1s" }), "between a minute and 30 days");
         one(json!({ "spread": "a day or so" }), "update.spread: `a day or so` is no length of time");
         one(json!({ "ref": "keelson:host" }), "without a remote");
+        one(json!({ "url": "https://ops:S3CRET@updates.example/repo" }), "no user and password");
+        assert_eq!(problems(json!({ "url": "https://updates.example/a@b" })), Vec::<String>::new());
+        one(json!({ "lock": { "fleetlock": "https://ops:S3CRET@locks.example" } }), "no user and password");
         let window = |window: Value| json!({ "policy": "windows", "windows": [window] });
         one(window(json!({ "start": "2:00", "length": "2h" })), "no time of day");
         one(window(json!({ "start": "24:00", "length": "2h" })), "no time of day");
