@@ -1,7 +1,8 @@
 //! The verb `image`: a commit becomes a disk.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +24,7 @@ use crate::settings;
 /// size and 512 MiB of data. An older file of the output's name is replaced once the new one is whole.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  keelson image keelson/host/amd64\n  \
-    keelson image --format qcow2 --size 20G -o host.qcow2 keelson/host/amd64\n  \
+    keelson image --size 20G -o host.qcow2 keelson/host/amd64\n  \
     keelson image --remote-url https://example.org/repo --key release.asc keelson/host/amd64\n  \
     keelson image --json keelson/host/amd64 | jq -r .path\n\n\
     Environment:\n  KEELSON_GNUPGHOME    GnuPG home whose public keys are trusted (default ~/.config/keelson/gnupg)\n\n\
@@ -33,9 +34,9 @@ pub struct Args {
     /// The repository that holds the commit
     #[arg(long, value_name = "DIR", default_value = super::DEFAULT_REPO)]
     repo: PathBuf,
-    /// What the image file is written as
-    #[arg(long, value_name = "FORMAT", default_value = "raw", value_parser = ["raw", "qcow2"])]
-    format: String,
+    /// What the image file is written as [default: qcow2 where the output's name ends in .qcow2, else raw]
+    #[arg(long, value_name = "FORMAT", value_parser = ["raw", "qcow2"])]
+    format: Option<String>,
     /// The image file [default: REF-VERSION.FORMAT in the current folder]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -89,7 +90,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn request(args: Args) -> Result<ImageRequest> {
     let mut request = ImageRequest::new(args.repo, args.reference, "");
-    request.format = if args.format == "qcow2" { Format::Qcow2 } else { Format::Raw };
+    request.format = format(args.format.as_deref(), args.output.as_deref());
     request.commit = args.commit;
     request.size = args.size;
     request.remote_url = args.remote_url;
@@ -102,6 +103,12 @@ fn request(args: Args) -> Result<ImageRequest> {
         None => keelson_image::file_name(&request)?.into(),
     };
     Ok(request)
+}
+
+/// What was asked for, or what the output's name says.
+fn format(asked: Option<&str>, output: Option<&Path>) -> Format {
+    let named = output.and_then(Path::extension).and_then(OsStr::to_str);
+    if asked.or(named) == Some("qcow2") { Format::Qcow2 } else { Format::Raw }
 }
 
 /// The keys in `files`, or this machine's own.
@@ -150,6 +157,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_its_format_and_a_word_more() {
+        let of = |asked: Option<&str>, output: &str| format(asked, Some(Path::new(output))) == Format::Qcow2;
+        assert!(of(None, "host.qcow2") && of(Some("qcow2"), "host.img"));
+        assert!(!of(None, "host.raw") && !of(Some("raw"), "host.qcow2") && format(None, None) == Format::Raw);
+    }
 
     #[test]
     fn sizes_are_powers_of_1024() {
