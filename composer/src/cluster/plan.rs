@@ -67,29 +67,32 @@ pub struct Sizes {
     pub memory: u32,
     /// MiB of the master.
     pub master_memory: u32,
-    /// Virtual CPUs of each machine.
+    /// Virtual CPUs of each node.
     pub cpus: u32,
+    /// Virtual CPUs of the master.
+    pub master_cpus: u32,
 }
 
 /// The machines of a cluster, the master first.
 pub fn machines(cluster: &str, sizes: Sizes) -> Result<Vec<Machine>> {
     check_name(cluster)?;
     ensure!(sizes.nodes <= MOST_NODES, "a cluster has room for {MOST_NODES} nodes");
-    let machine = |name: String, role, last: u8, memory| Machine {
+    let machine = |name: String, role, last: u8, memory, cpus| Machine {
         name,
         role,
         address: Ipv4Addr::new(10, 77, 0, last),
         mac: format!("52:54:00:4b:00:{last:02x}"),
         memory,
-        cpus: sizes.cpus,
+        cpus,
         ssh_port: None,
         api_port: None,
     };
     let nodes = (0..sizes.nodes).map(|index| {
         let last = u8::try_from(u32::from(FIRST_NODE) + index).unwrap_or(u8::MAX);
-        machine(format!("{cluster}-node{}", index + 1), Role::Node, last, sizes.memory)
+        machine(format!("{cluster}-node{}", index + 1), Role::Node, last, sizes.memory, sizes.cpus)
     });
-    let master = machine(format!("{cluster}-master"), Role::Master, MASTER, sizes.master_memory);
+    let name = format!("{cluster}-master");
+    let master = machine(name, Role::Master, MASTER, sizes.master_memory, sizes.master_cpus);
     Ok(std::iter::once(master).chain(nodes).collect())
 }
 
@@ -139,7 +142,7 @@ pub fn port(random: [u8; 2], taken: &[u16]) -> u16 {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes = Sizes { nodes: 2, memory: 1024, master_memory: 2048, cpus: 1 };
+    const SIZES: Sizes = Sizes { nodes: 2, memory: 1024, master_memory: 2048, cpus: 1, master_cpus: 2 };
 
     #[test]
     fn a_cluster_is_a_master_and_its_nodes() {
@@ -150,6 +153,7 @@ mod tests {
         assert_eq!(addresses, ["10.77.0.2", "10.77.0.11", "10.77.0.12"]);
         assert_eq!((&*machines[0].mac, &*machines[2].mac), ("52:54:00:4b:00:02", "52:54:00:4b:00:0c"));
         assert_eq!((machines[0].memory, machines[1].memory), (2048, 1024));
+        assert_eq!((machines[0].cpus, machines[1].cpus), (2, 1));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(super) mod tests {
             reference: Some("keelson/master/amd64".into()),
             commit: Some("ab".repeat(32)),
         };
-        let sizes = Sizes { nodes: 2, memory: 1024, master_memory: 2048, cpus: 1 };
+        let sizes = Sizes { nodes: 2, memory: 1024, master_memory: 2048, cpus: 1, master_cpus: 2 };
         Cluster::new("one", source, 21000, network([1, 2, 3, 4], &[]), machines("one", sizes).unwrap())
     }
 

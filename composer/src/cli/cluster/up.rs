@@ -50,9 +50,12 @@ pub struct Args {
     /// Memory of the master in MiB
     #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1024..))]
     master_memory: u32,
-    /// Virtual CPUs of each machine
+    /// Virtual CPUs of each node
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
+    /// Virtual CPUs of the master, all of whose programs start at once [default: 2, or 1 where this machine has one]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=64))]
+    master_cpus: Option<u32>,
     /// A cloud-config for the nodes besides what makes them nodes: lists are put together, and of two values the
     /// one that the cluster needs stays. What YAML 1.1 has another value for, as 0644 or 22:30, is put in quotes
     #[arg(long, value_name = "FILE")]
@@ -80,11 +83,22 @@ pub struct Args {
     target: String,
 }
 
+fn sizes(args: &Args) -> Sizes {
+    let alone = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1);
+    Sizes {
+        nodes: args.nodes,
+        memory: args.memory,
+        master_memory: args.master_memory,
+        cpus: args.cpus,
+        master_cpus: args.master_cpus.unwrap_or(if alone { 1 } else { 2 }),
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: Args) -> Result<ExitCode> {
     let base = base()?;
     let folder = args.which.folder()?;
-    let sizes = Sizes { nodes: args.nodes, memory: args.memory, master_memory: args.master_memory, cpus: args.cpus };
+    let sizes = sizes(&args);
     let machines = plan::machines(&args.which.name, sizes)?;
     let lock = Lock::take(&base, &args.which.name)?;
     refuse_existing(&folder, &args.which.name)?;
