@@ -23,11 +23,12 @@ pub enum Accel {
 
 impl Accel {
     /// QEMU's arguments for it. `max` gives a TCG guest RDRAND, so it need not wait for entropy;
-    /// without SVM it does not load its own KVM.
+    /// without SVM it does not load its own KVM. Fast strings (ERMS, FSRM) are slow ones here, as TCG
+    /// copies them byte by byte: a guest that does not know of them boots in an eighth less time.
     pub fn argv(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg => ["-accel", "tcg", "-cpu", "max,svm=off"],
+            Self::Tcg => ["-accel", "tcg", "-cpu", "max,svm=off,erms=off,fsrm=off"],
         }
     }
 }
