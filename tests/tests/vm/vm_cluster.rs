@@ -5,7 +5,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use keelson_tests::cluster::{images, program};
@@ -13,6 +12,7 @@ use keelson_tests::containers::TestImage;
 use keelson_tests::host::{self, Host, UNWELL};
 use keelson_tests::http::Server;
 use keelson_tests::keelson::{Keelson, Run, finish};
+use keelson_tests::steps::Steps;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,14 +44,13 @@ fn a_cluster_is_rolled_over_and_stops_at_an_unhealthy_version() -> Result<()> {
 }
 
 fn walk(cluster: &Cluster, host: &Host) -> Result<()> {
-    let start = Instant::now();
-    let passed = |what: &str| eprintln!("{what} after {} s", start.elapsed().as_secs());
+    let mut steps = Steps::of("vm_cluster");
     let reference = host.reference();
     cluster.up(&host.disk()?)?;
-    passed("up");
+    steps.passed("up");
     cluster.supply()?;
     cluster.run_web()?;
-    passed("pods");
+    steps.passed("pods");
     let address = cluster.kubectl(&["get", "service", "web", "--output=jsonpath={.spec.clusterIP}"])?;
     cluster.resolves("web.default.svc.cluster.local", &address)?;
     // As the API server would reach a webhook.
@@ -62,7 +61,7 @@ fn walk(cluster: &Cluster, host: &Host) -> Result<()> {
     }
     let said = cluster.verb(&["upgrade", "--to", reference, "--nodes-only"])?.expect(0)?;
     ensure!(said.stdout.contains("2 of 2 machines were brought to"), "{}", said.stdout);
-    passed("upgrade");
+    steps.passed("upgrade");
     cluster.all_ready()?;
     for node in NODES {
         ensure!(cluster.booted(node)? == host.v2.composed.checksum, "{node} runs another version");
@@ -71,7 +70,7 @@ fn walk(cluster: &Cluster, host: &Host) -> Result<()> {
     }
     let bad = host.unhealthy(&cluster.keelson, cluster.folder.path())?;
     let said = cluster.verb(&["upgrade", "--to", reference, "--nodes-only"])?.expect(1)?;
-    passed("unhealthy version");
+    steps.passed("unhealthy version");
     ensure!(said.stderr.contains("node1") && said.stderr.contains(&bad.version), "{}", said.stderr);
     for node in NODES {
         ensure!(cluster.booted(node)? == host.v2.composed.checksum, "{node} stays with an unhealthy version");
@@ -84,7 +83,7 @@ fn walk(cluster: &Cluster, host: &Host) -> Result<()> {
     ensure!(cordoned.is_empty(), "a node is cordoned still");
     cluster.verb(&["down"])?.expect(0)?;
     ensure!(!cluster.state().exists(), "something is left of the cluster");
-    passed("down");
+    steps.passed("down");
     Ok(())
 }
 
@@ -102,9 +101,9 @@ impl Cluster {
     fn up(&self, disk: &std::path::Path) -> Result<()> {
         let (repo, cache) = (self.keelson.repo.to_string_lossy(), self.keelson.cache.to_string_lossy());
         let disk = disk.to_string_lossy();
-        // Long enough for an emulated host to come up, and shorter than anybody would have it.
+        // Several times what an emulated host takes, and shorter than anybody would have it.
         let more = self.folder.path().join("more.yaml");
-        fs::write(&more, "#cloud-config\nkeelson:\n  health: { timeout: 5m }\n")?;
+        fs::write(&more, "#cloud-config\nkeelson:\n  health: { timeout: 150s }\n")?;
         let more = more.to_string_lossy();
         let words = ["up", "--json", "--nodes", "2", "--repo", &repo, "--cache", &cache, "--user-data", &more];
         let words = [words.as_slice(), &["--timeout", "1500", &disk]].concat();

@@ -16,6 +16,7 @@ use keelson_tests::guest::{BOOT, Guest, Place};
 use keelson_tests::host::{self, Host};
 use keelson_tests::http::Server;
 use keelson_tests::paths;
+use keelson_tests::steps::Steps;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -52,16 +53,22 @@ fn two_hosts_run_pods_and_one_is_upgraded() -> Result<()> {
 }
 
 fn walk(cluster: &ControlPlane, nodes: &mut Nodes, host: &Host) -> Result<()> {
+    let mut steps = Steps::of("vm_node");
     nodes.supply()?;
     nodes.join(cluster)?;
+    steps.passed("joined");
     set_up_by_user_data(&mut nodes.guests)?;
+    steps.passed("user-data");
     run_web(cluster)?;
     as_systemd_has_it(&mut nodes.guests[0])?;
     service_from_the_other_node(cluster)?;
     logs_and_exec(cluster)?;
     a_port_is_forwarded(cluster)?;
+    steps.passed("pods");
     other_workloads(cluster)?;
+    steps.passed("other workloads");
     one_loses_power(cluster, nodes)?;
+    steps.passed("power cut");
     let watch = Watch::default();
     thread::scope(|scope| {
         let fewest = scope.spawn(|| watch.fewest_ready(cluster));
@@ -72,8 +79,11 @@ fn walk(cluster: &ControlPlane, nodes: &mut Nodes, host: &Host) -> Result<()> {
         ensure!(fewest >= BUDGET, "only {fewest} pods were ready, the budget is {BUDGET}");
         Ok(())
     })?;
+    steps.passed("upgrade");
     both_again(cluster)?;
-    two_leaves(cluster, &mut nodes.guests[1])
+    two_leaves(cluster, &mut nodes.guests[1])?;
+    steps.passed("left");
+    Ok(())
 }
 
 impl Nodes {

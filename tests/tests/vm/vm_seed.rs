@@ -11,6 +11,7 @@ use keelson_tests::cluster::{ControlPlane, TOKEN, images};
 use keelson_tests::containers::{ContainerHost, Process, Registry, RegistryKind, TestImage, eventually};
 use keelson_tests::guest::{BOOT, Guest, Place};
 use keelson_tests::host;
+use keelson_tests::steps::Steps;
 use serde_json::{Value, json};
 
 /// A registry that knows its users, and one that is a mirror of others, in the cluster's network.
@@ -40,18 +41,25 @@ fn a_blank_image_is_what_its_seed_says() -> Result<()> {
         cluster.plug(&place.tap)?;
         Ok(guest)
     };
+    let mut steps = Steps::of("vm_seed");
     let mut told = start("blank", TOLD, user_data(&cluster, &supplies)?)?;
     let mut wrong = start("wrong", WRONG, nonsense(&cluster))?;
     told.vm.wait_ready(BOOT)?;
     wrong.vm.wait_ready(BOOT)?;
+    steps.passed("two boots");
     says_what_is_wrong(&mut wrong)?;
     drop(wrong);
+    steps.passed("what is wrong is told");
     told.healthy()?;
     let first = as_asked(&mut told, &cluster, &supplies)?;
+    steps.passed("all as asked");
     told.reboot()?;
+    steps.passed("reboot");
     let second = as_asked(&mut told, &cluster, &supplies).context("after a reboot")?;
     ensure!(first == second, "something was redone: {first} is now {second}");
-    nothing_redone(&mut told)
+    nothing_redone(&mut told)?;
+    steps.passed("nothing redone");
+    Ok(())
 }
 
 /// Registries with the images, which both live as long as this.
