@@ -103,8 +103,8 @@ fi
 if [ -z "$quick" ]; then
     # Three machines are more than enough for two cores: they have them to themselves.
     vm 28 vm_cluster
-    vm 20 vm_node vm_power vm_seed
-    vm 14 vm_host vm_minimal
+    vm 18 vm_node vm_seed
+    vm 16 vm_host vm_minimal vm_power
 fi
 step doc cargo test --release --locked --workspace --doc
 finish
