@@ -1,7 +1,7 @@
 //! Containers on the default host, with crun and cgroup v2: the classic walk by hand, limits that
 //! keep the host alive, many containers at once, and declared containers, which are there after a reboot.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use keelson_tests::apt::AptRepository;
 use keelson_tests::containers::TestImage;
 use keelson_tests::deb::Deb;
@@ -144,13 +144,17 @@ fn keeld_is_killed(guest: &mut Guest) -> Result<()> {
 
 /// Containers have a slice of their own, with limits; one that takes all memory dies alone.
 fn the_host_stays_its_own_master(guest: &mut Guest) -> Result<()> {
-    guest.sh("keelctl run -d --name small --memory 64m --cpus 0.5 --pids-limit 20 busybox sleep 1000")?;
+    guest.sh("keelctl run -d --name small --memory 64m --cpus 0.5 --pids-limit 20 --stop-signal INT --stop-timeout 3 busybox sleep 1000")?;
     let pid = pid(guest, "small")?;
     let cgroup = guest.sh(&format!("cat /proc/{pid}/cgroup"))?;
     ensure!(cgroup.contains("/keelson.slice/"), "{cgroup}");
     let path = format!("/sys/fs/cgroup{}", cgroup.trim().trim_start_matches("0::"));
     let limits = guest.sh(&format!("cat {path}/memory.max {path}/pids.max {path}/cpu.max"))?;
     ensure!(limits == "67108864\n20\n50000 100000", "{limits}");
+    // How systemd ends it when the host goes down.
+    let scope = path.rsplit('/').find(|part| part.ends_with(".scope")).context("it has no scope")?;
+    let ends = guest.sh(&format!("systemctl show --property=TimeoutStopUSec,KillSignal {scope} | sort"))?;
+    ensure!(ends == "KillSignal=2\nTimeoutStopUSec=3s", "{ends}");
     guest.sh("test $(cat /sys/fs/cgroup/keelson.slice/memory.max) != max")?;
     guest.sh("test $(cat /sys/fs/cgroup/system.slice/memory.min) -gt 100000000")?;
     guest.sh("ls /run/crun /run/containerd/runc/keelson 2>/dev/null | grep -q .")?;

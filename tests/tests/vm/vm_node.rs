@@ -263,6 +263,8 @@ fn as_systemd_has_it(guest: &mut Guest) -> Result<()> {
     let slice = "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod*.slice";
     let limits = guest.sh(&format!("cat {slice}/memory.max | sort -u"))?;
     ensure!(limits == "67108864", "the pods' memory limits: {limits}");
+    let ends = "systemctl show --property=TimeoutStopUSec 'cri-containerd-*.scope' | sort -u";
+    ensure!(guest.sh(ends)?.trim() == "TimeoutStopUSec=10s", "pods keep the host from going down");
     guest.sh(&format!("cat {slice}/cri-containerd-*.scope/container/cgroup.procs | grep -q ."))?;
     guest.sh("ls /run/containerd/runc/k8s.io /run/crun | grep -q .")?;
     let warnings = guest.sh("journalctl --boot --unit=keelson-node --priority=err --quiet --no-pager")?;

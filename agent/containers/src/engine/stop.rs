@@ -11,7 +11,7 @@ use super::wait::Condition;
 use crate::error::{Error, Result};
 
 /// How long a container has to end after its stop signal, when nothing is asked.
-const PATIENCE: i64 = 10;
+pub(super) const PATIENCE: i64 = 10;
 /// How long the kernel has to end what was killed.
 const KILLED: Duration = Duration::from_secs(10);
 

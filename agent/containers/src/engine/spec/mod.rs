@@ -9,7 +9,7 @@ pub mod resources;
 pub mod seccomp;
 mod user;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use bollard::models::HostConfigCgroupnsModeEnum;
@@ -22,10 +22,13 @@ pub use self::cgroups::Cgroups;
 pub use self::devices::Devices;
 pub use self::mounts::{SHM_SIZE, Shm};
 pub use self::user::{Accounts, Identity};
-use super::config;
 use super::record::Record;
+use super::stop::PATIENCE;
+use super::{config, signal};
 use crate::error::{Error, Result};
 
+/// What begins the annotations that runtimes hand on to systemd.
+const SYSTEMD: &str = "org.systemd.property.";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where the program for `--init` is put.
@@ -149,9 +152,26 @@ pub fn build(record: &Record, facts: Facts<'_>) -> Result<Spec> {
     spec.set_mounts(Some(mounts::decide(&wanted)?));
     spec.set_hostname(Some(facts.hostname.to_owned()).filter(|_| host.uts_mode.as_deref() != Some("host")));
     spec.set_process(Some(process(record, &facts)?));
-    spec.set_annotations(host.annotations.clone().filter(|annotations| !annotations.is_empty()));
+    spec.set_annotations(Some(annotations(record)?));
     spec.set_linux(Some(linux(record, facts)?));
     Ok(spec)
+}
+
+/// What was asked for, and for systemd, which ends the container when the host goes down, how that is done: by
+/// the container's own signal, and in its own time. By itself it would wait 90 seconds for each that takes no
+/// notice of SIGTERM, as the first process of a container does unless it says otherwise.
+fn annotations(record: &Record) -> Result<HashMap<String, String>> {
+    let config = &record.config;
+    let signal = signal::parse(config.stop_signal.as_deref().unwrap_or_default(), signal::TERM)?;
+    let mut annotations = HashMap::from([(format!("{SYSTEMD}KillSignal"), format!("int32 {signal}"))]);
+    // Who is never to be killed is waited for as long as systemd waits.
+    if let Ok(seconds) = u64::try_from(config.stop_timeout.unwrap_or(PATIENCE)) {
+        // Nothing at all would be for ever.
+        let micros = seconds.max(1).saturating_mul(1_000_000);
+        annotations.insert(format!("{SYSTEMD}TimeoutStopUSec"), format!("uint64 {micros}"));
+    }
+    annotations.extend(record.host.annotations.clone().unwrap_or_default());
+    Ok(annotations)
 }
 
 fn process(record: &Record, facts: &Facts<'_>) -> Result<Process> {

@@ -48,6 +48,29 @@ fn as_little_as_can_be_asked() {
 }
 
 #[test]
+fn systemd_is_told_how_a_container_ends() {
+    let annotations = |config: ContainerConfig, host: HostConfig| built(config, host)["annotations"].clone();
+    let usual = annotations(ContainerConfig::default(), HostConfig::default());
+    let expected = serde_json::json!({
+        "org.systemd.property.KillSignal": "int32 15", "org.systemd.property.TimeoutStopUSec": "uint64 10000000",
+    });
+    assert_eq!(usual, expected);
+    let own = ContainerConfig {
+        stop_signal: Some("SIGQUIT".to_owned()),
+        stop_timeout: Some(0),
+        ..ContainerConfig::default()
+    };
+    let asked = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let told = annotations(own, HostConfig { annotations: Some(asked), ..HostConfig::default() });
+    assert_eq!(told["org.systemd.property.KillSignal"], "int32 3");
+    assert_eq!(told["org.systemd.property.TimeoutStopUSec"], "uint64 1000000");
+    assert_eq!(told["a"], "b");
+    let never =
+        annotations(ContainerConfig { stop_timeout: Some(-1), ..ContainerConfig::default() }, HostConfig::default());
+    assert_eq!(never["org.systemd.property.TimeoutStopUSec"], serde_json::Value::Null);
+}
+
+#[test]
 fn the_environment_is_replaced_and_taken_away() {
     let env = ["PATH=/x", "HOSTNAME", "A=b=c"].map(str::to_owned).to_vec();
     let config = ContainerConfig { env: Some(env), tty: Some(true), ..ContainerConfig::default() };
