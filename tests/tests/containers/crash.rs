@@ -49,16 +49,16 @@ fn whole(stream: &str, text: &str) -> Result<()> {
 #[test]
 fn what_happens_while_keeld_is_dead_is_known_afterwards() -> Result<()> {
     let mut host = host()?;
-    detached(&host, "ends", "sleep 1; echo last words; exit 7")?;
-    host.ok(&["run", "--detach", "--rm", "--name", "fleeting", "busybox", "sleep", "1"])?;
-    host.ok(&["run", "--detach", "--restart", "always", "--name", "stays", "busybox", "sleep", "1"])?;
+    detached(&host, "ends", "sleep 5; echo last words; exit 7")?;
+    host.ok(&["run", "--detach", "--rm", "--name", "fleeting", "busybox", "sleep", "5"])?;
+    host.ok(&["run", "--detach", "--restart", "always", "--name", "stays", "busybox", "sleep", "5"])?;
     host.ok(&["run", "--detach", "--name", "runs", "--publish", "8080:80", "busybox", "httpd", "-f", "-p", "80"])?;
     let pids = ["ends", "fleeting", "stays"].map(|name| pid(&host, name));
     let runs = pid(&host, "runs")?;
     host.kill_daemon()?;
     for pid in pids {
         let pid = pid?;
-        ensure!(eventually(Duration::from_secs(10), || !lives(pid)), "process {pid} does not end");
+        ensure!(eventually(Duration::from_secs(30), || !lives(pid)), "process {pid} does not end");
     }
     serves(&host, 8080)?;
     host.restart_daemon()?;

@@ -149,6 +149,7 @@ pub struct Writer {
     pending: BytesMut,
     requests: mpsc::Sender<WriteContentRequest>,
     responses: Streaming<WriteContentResponse>,
+    there: bool,
     ended: bool,
 }
 
@@ -177,7 +178,8 @@ impl Writer {
         let offset = status.map_or(0, |status| u64::try_from(status.offset).unwrap_or_default());
         let (containerd, reference, expected) = (containerd.clone(), reference.to_owned(), expected.to_owned());
         let pending = BytesMut::with_capacity(CHUNK);
-        Ok(Some(Self { containerd, reference, total, expected, offset, pending, requests, responses, ended: false }))
+        let (there, ended) = (false, false);
+        Ok(Some(Self { containerd, reference, total, expected, offset, pending, requests, responses, there, ended }))
     }
 
     /// How much of it is there: where to go on.
@@ -203,7 +205,13 @@ impl Writer {
         while !self.pending.is_empty() {
             let data = self.pending.split_to(self.pending.len().min(4 * CHUNK)).to_vec();
             let length = data.len() as u64;
-            self.send(WriteAction::Write, data, HashMap::new()).await?;
+            if !self.there {
+                match self.send(WriteAction::Write, data, HashMap::new()).await {
+                    // Another one wrote the same meanwhile, and what we had written is forgotten.
+                    Err(error) if is_there(&error) => self.there = true,
+                    sent => sent?,
+                }
+            }
             self.offset += length;
         }
         Ok(())
@@ -214,15 +222,20 @@ impl Writer {
         if let Err(error) = self.flush().await {
             return Err(self.abort(error).await);
         }
-        match self.send(WriteAction::Commit, Vec::new(), labels).await {
+        let sent = match self.there {
+            true => Err(Error::Conflict("already exists".to_owned())),
+            false => self.send(WriteAction::Commit, Vec::new(), labels.clone()).await,
+        };
+        match sent {
             Ok(()) => {
                 self.ended = true;
                 Ok(())
             }
             // Another one wrote the same meanwhile.
-            Err(Error::Conflict(message)) if message.contains("already exists") => {
-                self.abort(Error::Conflict(message)).await;
-                Ok(())
+            Err(error) if is_there(&error) => {
+                let (containerd, digest) = (self.containerd.clone(), self.expected.clone());
+                self.abort(error).await;
+                if labels.is_empty() || digest.is_empty() { Ok(()) } else { label(&containerd, &digest, labels).await }
             }
             Err(error) => Err(self.abort(error).await),
         }
@@ -254,6 +267,11 @@ impl Writer {
             Err(status) => Err(written(&status)),
         }
     }
+}
+
+/// Whether containerd says that it has the blob: it looks with everything that it is sent.
+fn is_there(error: &Error) -> bool {
+    matches!(error, Error::Conflict(message) if message.contains("already exists"))
 }
 
 impl Drop for Writer {
