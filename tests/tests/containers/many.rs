@@ -17,7 +17,9 @@ fn a_hundred_containers_outlive_keeld_and_leave_nothing() -> Result<()> {
     for name in &names {
         detached(&host, name, "trap 'exit 9' TERM; echo up; while :; do sleep 1; done")?;
     }
-    eprintln!("100 starts: {:?}; RSS {idle} kB idle, {} kB now", start.elapsed(), host.daemon().memory("Rss")?);
+    let used = host.daemon().memory("Rss")?;
+    eprintln!("100 starts: {:?}; RSS {idle} kB idle, {used} kB now", start.elapsed());
+    ensure!(used < 40_000, "keeld uses {used} kB with 100 containers");
     let pids = pids(&host)?;
     ensure!(pids.len() == 100, "{} run", pids.len());
     host.kill_daemon()?;
