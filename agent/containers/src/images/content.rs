@@ -149,6 +149,7 @@ pub struct Writer {
     pending: BytesMut,
     requests: mpsc::Sender<WriteContentRequest>,
     responses: Streaming<WriteContentResponse>,
+    /// Another one wrote the same blob.
     there: bool,
     ended: bool,
 }
@@ -205,13 +206,7 @@ impl Writer {
         while !self.pending.is_empty() {
             let data = self.pending.split_to(self.pending.len().min(4 * CHUNK)).to_vec();
             let length = data.len() as u64;
-            if !self.there {
-                match self.send(WriteAction::Write, data, HashMap::new()).await {
-                    // Another one wrote the same meanwhile, and what we had written is forgotten.
-                    Err(error) if is_there(&error) => self.there = true,
-                    sent => sent?,
-                }
-            }
+            self.put(WriteAction::Write, data, HashMap::new()).await?;
             self.offset += length;
         }
         Ok(())
@@ -219,26 +214,21 @@ impl Writer {
 
     /// Ends it: containerd verifies the digest, and on any failure forgets what was written.
     pub async fn commit(mut self, labels: HashMap<String, String>) -> Result<()> {
-        if let Err(error) = self.flush().await {
+        let sent = async {
+            self.flush().await?;
+            self.put(WriteAction::Commit, Vec::new(), labels.clone()).await
+        };
+        if let Err(error) = sent.await {
             return Err(self.abort(error).await);
         }
-        let sent = match self.there {
-            true => Err(Error::Conflict("already exists".to_owned())),
-            false => self.send(WriteAction::Commit, Vec::new(), labels.clone()).await,
-        };
-        match sent {
-            Ok(()) => {
-                self.ended = true;
-                Ok(())
+        self.ended = true;
+        if self.there {
+            forget(self.containerd.clone(), std::mem::take(&mut self.reference)).await;
+            if !labels.is_empty() && !self.expected.is_empty() {
+                label(&self.containerd, &self.expected, labels).await?;
             }
-            // Another one wrote the same meanwhile.
-            Err(error) if is_there(&error) => {
-                let (containerd, digest) = (self.containerd.clone(), self.expected.clone());
-                self.abort(error).await;
-                if labels.is_empty() || digest.is_empty() { Ok(()) } else { label(&containerd, &digest, labels).await }
-            }
-            Err(error) => Err(self.abort(error).await),
         }
+        Ok(())
     }
 
     /// Forgets what was written; gives back why.
@@ -246,6 +236,20 @@ impl Writer {
         self.ended = true;
         forget(self.containerd.clone(), std::mem::take(&mut self.reference)).await;
         why
+    }
+
+    /// Sends a part, or the end, unless another one wrote the same meanwhile: containerd looks with each.
+    async fn put(&mut self, action: WriteAction, data: Vec<u8>, labels: HashMap<String, String>) -> Result<()> {
+        if self.there {
+            return Ok(());
+        }
+        match self.send(action, data, labels).await {
+            Err(Error::Conflict(message)) if message.contains("already exists") => {
+                self.there = true;
+                Ok(())
+            }
+            sent => sent,
+        }
     }
 
     async fn send(&mut self, action: WriteAction, data: Vec<u8>, labels: HashMap<String, String>) -> Result<()> {
@@ -267,11 +271,6 @@ impl Writer {
             Err(status) => Err(written(&status)),
         }
     }
-}
-
-/// Whether containerd says that it has the blob: it looks with everything that it is sent.
-fn is_there(error: &Error) -> bool {
-    matches!(error, Error::Conflict(message) if message.contains("already exists"))
 }
 
 impl Drop for Writer {
