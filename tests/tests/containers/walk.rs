@@ -68,6 +68,25 @@ fn run_ps_start_exec_logs_stop() -> Result<()> {
     host.no_leaks()
 }
 
+/// The end is written down before the last output has come through; whoever waited must not see that.
+#[test]
+fn who_waited_for_the_end_finds_the_whole_log() -> Result<()> {
+    let host = host()?;
+    for round in 0..10 {
+        let name = format!("talker{round}");
+        host.ok(&["run", "--detach", "--name", &name, "busybox", "sh", "-c", "seq 1 20000; echo last words"])?;
+        host.ok(&["wait", &name])?;
+        let logs = host.keelctl(&["logs", &name])?.expect(0)?.stdout;
+        ensure!(
+            logs.ends_with("\n20000\nlast words\n") && logs.lines().count() == 20_001,
+            "{} lines in round {round}",
+            logs.lines().count()
+        );
+        host.ok(&["rm", &name])?;
+    }
+    host.no_leaks()
+}
+
 #[test]
 fn linked_containers_talk_by_name_and_nobody_else_does() -> Result<()> {
     let host = host()?;

@@ -29,13 +29,14 @@ impl Reconciler {
         let due: Vec<&Step> = look.plan.steps.iter().filter(|step| step.is_due()).collect();
         let (orphans, rest): (Vec<&Step>, Vec<&Step>) =
             due.into_iter().partition(|step| !declared.contains_key(&step.owner));
-        let removed = join_all(orphans.into_iter().map(|step| async move { (step, self.down(step).await) })).await;
+        let removed = orphans.into_iter().map(|step| async move { (step, self.doing(step, self.down(step)).await) });
+        let removed = join_all(removed).await;
         for (step, result) in removed {
             self.note(step, result, &mut errors);
         }
         for step in rest.iter().rev() {
             if matches!(step.action, Action::Stop | Action::Remove | Action::Replace | Action::Restart) {
-                let result = self.down(step).await;
+                let result = self.doing(step, self.down(step)).await;
                 self.note(step, result, &mut errors);
             }
         }
@@ -43,11 +44,18 @@ impl Reconciler {
             if let (Action::Create | Action::Replace | Action::Start | Action::Restart, Some(declaration), false) =
                 (step.action, declared.get(&step.owner), errors.contains_key(&step.name))
             {
-                let result = self.up(step, declaration, look).await;
+                let result = self.doing(step, self.up(step, declaration, look)).await;
                 self.note(step, result, &mut errors);
             }
         }
         errors
+    }
+
+    /// Does what belongs to `step`, which is told as under way meanwhile.
+    async fn doing(&self, step: &Step, work: impl Future<Output = Result<()>>) -> Result<()> {
+        self.volatile().under_way.insert(step.name.clone(), step.clone());
+        let _done = UnderWay { reconciler: self, name: &step.name };
+        work.await
     }
 
     /// Remembers a failure, to be tried again after a pause that grows.
@@ -146,6 +154,18 @@ impl Reconciler {
             }
             reconciler.wake();
         });
+    }
+}
+
+/// A step that is being done, also when who asked for it goes away amid it.
+struct UnderWay<'a> {
+    reconciler: &'a Reconciler,
+    name: &'a str,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.reconciler.volatile().under_way.remove(self.name);
     }
 }
 

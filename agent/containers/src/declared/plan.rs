@@ -20,6 +20,18 @@ pub struct Plan {
     pub wake: Option<Millis>,
 }
 
+impl Plan {
+    /// Puts the steps that are being done, by name, in the place of what would be decided amid them:
+    /// a restart is counted before the container runs again.
+    pub fn take_over(&mut self, mut under_way: BTreeMap<String, Step>) {
+        for step in &mut self.steps {
+            if let Some(doing) = under_way.remove(&step.name).filter(|doing| doing.owner == step.owner) {
+                *step = doing;
+            }
+        }
+    }
+}
+
 /// Decides.
 pub fn plan(world: &World<'_>) -> Plan {
     let mut first: BTreeMap<&str, &Declaration> = BTreeMap::new();

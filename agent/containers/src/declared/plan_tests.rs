@@ -257,6 +257,25 @@ fn restarts_wait_longer_each_time_and_give_up() {
 }
 
 #[test]
+fn the_last_restart_is_no_failure_while_it_is_under_way() {
+    let keys = "restart = { policy = 'on-failure', retries = 2, delay = '1s', reset-after = '10s' }";
+    let mut given = Given::new(&[("app", keys)]).with("app", Life::Exited(1));
+    given.memories.get_mut("app").unwrap().restarts = 1;
+    given.now += 60_000;
+    let doing = given.step("app");
+    assert_eq!((doing.action, doing.restarts), (Action::Start, 2));
+    given.memories.get_mut("app").unwrap().restarts = doing.restarts;
+    let mut plan = given.plan();
+    assert_eq!(plan.steps[0].standing, Standing::Failed);
+    plan.take_over([("app".to_owned(), doing.clone())].into());
+    assert_eq!(plan.steps, [doing.clone()]);
+    // Another's of the same name is not meant.
+    let mut plan = given.plan();
+    plan.take_over([("app".to_owned(), Step { owner: "other/app".to_owned(), ..doing })].into());
+    assert_eq!(plan.steps[0].standing, Standing::Failed);
+}
+
+#[test]
 fn what_is_done_stays_done() {
     for (policy, code, action, standing) in [
         ("no", 0, Action::Keep, Standing::Ok),

@@ -14,6 +14,7 @@ use super::load::Folders;
 use super::model::{Declaration, Declared};
 use super::plan::{Plan, plan, wanted_image};
 use super::report::Report;
+use super::step::Step;
 use super::watch::Watch;
 use super::world::{Failure, ImageState, Memory, Millis, Observed, World};
 use super::{groups, observe};
@@ -56,6 +57,8 @@ pub(super) struct Volatile {
     pub failures: BTreeMap<String, Failure>,
     /// Images under way, and those that could not be had: how often in a row.
     pub pulls: BTreeMap<String, (ImageState, u32)>,
+    /// What is being done right now, by the container's name.
+    pub under_way: BTreeMap<String, Step>,
     /// Containers whose registry is being asked.
     pub asking: BTreeSet<String>,
     /// Whether a person wants the registries asked now.
@@ -140,7 +143,12 @@ impl Reconciler {
 
     /// How it stands now; nothing is done.
     pub async fn look(&self) -> Result<Report> {
-        let look = self.see(self.load().await?, observe::all(&self.engine)).await;
+        let declared = self.load().await?;
+        // In this order: what is being done is remembered before it can be seen.
+        let memories = self.keep.all();
+        let under_way = self.volatile().under_way.clone();
+        let mut look = self.see(declared, memories, observe::all(&self.engine)).await;
+        look.plan.take_over(under_way);
         let mut report = look.report();
         self.add_digests(&mut report).await;
         Ok(report)
@@ -167,7 +175,7 @@ impl Reconciler {
         let observed = observe::all(&self.engine);
         self.keep.forget(|name| observed.contains_key(name) || declared.containers().any(|one| one.name == name));
         self.follow(&declared, &observed).await?;
-        let look = self.see(declared, observed).await;
+        let look = self.see(declared, self.keep.all(), observed).await;
         let errors = self.act(&look).await;
         groups::sweep(&look.declared, &self.network, &self.engine, &self.paths).await;
         let mut report = look.report();
@@ -187,8 +195,12 @@ impl Reconciler {
         loaded.map_err(|error| Error::failed("read the declarations", error))
     }
 
-    async fn see(&self, declared: Declared, observed: BTreeMap<String, Observed>) -> Look {
-        let memories = self.keep.all();
+    async fn see(
+        &self,
+        declared: Declared,
+        memories: BTreeMap<String, Memory>,
+        observed: BTreeMap<String, Observed>,
+    ) -> Look {
         let images = self.images_of(&declared, &observed, &memories).await;
         let failures = self.volatile().failures.clone();
         let plan = plan(&World {

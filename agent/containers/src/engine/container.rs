@@ -62,6 +62,13 @@ impl Container {
         self.turn.lock().await
     }
 
+    /// Waits, when it does not run, until its end (or a start that is under way) is dealt with.
+    pub async fn rested(&self) {
+        if !self.state().status.alive() {
+            drop(self.turn().await);
+        }
+    }
+
     /// Changes what was asked for, in its folder first.
     pub(super) fn change(&self, change: impl FnOnce(&mut Record)) -> Result<()> {
         let mut record = Record::clone(&self.record());

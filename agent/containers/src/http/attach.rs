@@ -104,6 +104,8 @@ async fn logs(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query)
         return Err(Error::Failed("configured logging driver does not support reading".to_owned()));
     }
     let query = asked(&query, record.config.tty.unwrap_or(false))?;
+    // Who waited for its end finds all it said, as its end is dealt with to the last line.
+    container.rested().await;
     Ok(streamed(query.tty, app.streams.logs(container.id(), query)))
 }
 
