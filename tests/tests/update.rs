@@ -4,18 +4,14 @@
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::StatusCode;
 use keelson_agent::update::fleetlock::{FleetLock, FleetLockError};
 use keelson_tests::cluster::program;
 use keelson_tests::containers::{Process, eventually};
-use serde_json::{Value, json};
+use keelson_tests::fleetlock;
 
 /// How long a server may take to be there.
 const START: Duration = Duration::from_secs(60);
@@ -28,49 +24,14 @@ fn kind(answer: Result<(), FleetLockError>) -> String {
     }
 }
 
-/// Who has the one slot.
-type Holder = Arc<Mutex<Option<Value>>>;
-
-/// The protocol in one function: one slot, for the group `default`.
-async fn answer(
-    State(holder): State<Holder>,
-    uri: Uri,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> (StatusCode, String) {
-    let refuse = |status, kind: &str| (status, json!({ "kind": kind, "value": "why" }).to_string());
-    let client = body["client_params"].clone();
-    if headers.get("fleet-lock-protocol").is_none_or(|value| value != "true") || client["id"].as_str().is_none() {
-        return refuse(StatusCode::BAD_REQUEST, "invalid_client_identity");
-    }
-    if client["group"] != "default" {
-        return refuse(StatusCode::BAD_REQUEST, "unknown_group");
-    }
-    let mut holder = holder.lock().unwrap();
-    let (mine, free) = (*holder == Some(client.clone()), holder.is_none());
-    match uri.path() {
-        "/base/v1/pre-reboot" if mine || free => *holder = Some(client),
-        "/base/v1/pre-reboot" => return refuse(StatusCode::CONFLICT, "failed_lock"),
-        _ if mine => *holder = None,
-        _ => {}
-    }
-    (StatusCode::OK, String::new())
-}
-
 #[tokio::test]
 async fn the_lock_is_lent_as_the_protocol_says() {
-    let holder = Holder::default();
-    let router = Router::new()
-        .route("/base/v1/pre-reboot", post(answer))
-        .route("/base/v1/steady-state", post(answer))
-        .with_state(holder.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}/base/", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, router).await });
+    let server = fleetlock::Server::start().unwrap();
+    let base = server.url();
     let (one, two) = (FleetLock::new(&base, "default", "one"), FleetLock::new(&base, "default", "two"));
     assert_eq!(kind(one.pre_reboot().await), "ok");
     assert_eq!(kind(one.pre_reboot().await), "ok", "asked twice");
-    assert_eq!(*holder.lock().unwrap(), Some(json!({ "id": "one", "group": "default" })));
+    assert_eq!(server.holder().as_deref(), Some("one"));
     assert_eq!(kind(two.pre_reboot().await), "failed_lock");
     assert_eq!(kind(two.steady_state().await), "ok", "what one has not is given back all the same");
     assert_eq!(kind(two.pre_reboot().await), "failed_lock");

@@ -10,6 +10,9 @@ use super::withdrawn::withdrawn;
 
 /// How often a version is rebooted for that does not come up, before that ends.
 const TRIES: u32 = 3;
+/// How old the last look for versions may be when a reboot is begun, in seconds: a version that was withdrawn since
+/// is not booted, and a server that is away holds the fleet.
+const FRESH: u64 = 600;
 
 /// A version that is there to be booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,28 +150,32 @@ pub fn next(seen: &Observed<'_>) -> Step {
         None if tried_out(state, &staged.checksum) => wait(Why::Tried(staged.label.clone())),
         None if seen.left == Some(&staged.checksum) => wait(Why::RolledBack(staged.label.clone())),
         None if withdrawn(state, staged) => wait(Why::Withdrawn(staged.label.clone())),
-        _ => when_due(seen, staged, check),
+        _ => match when_due(seen, staged, check) {
+            None if demand.is_none() && last.is_none_or(|last| last + FRESH < seen.now) => Step::Check,
+            None => take(seen, None),
+            Some(wait) => wait,
+        },
     }
 }
 
-/// Waits for the turn of this host and for a window, then begins.
-fn when_due(seen: &Observed<'_>, staged: &Candidate, check: u64) -> Step {
+/// The wait for the turn of this host and for a window; none when both have come.
+fn when_due(seen: &Observed<'_>, staged: &Candidate, check: u64) -> Option<Step> {
     let sooner = |moment: u64| if seen.demand.is_some() { moment } else { moment.min(check) };
     if seen.demand.is_some_and(|demand| demand.at_once) {
-        return take(seen, None);
+        return None;
     }
     // A version may be published long after it was made. What a clock noted which was ahead counts as now.
     let since = seen.state.staged_since(&staged.checksum).unwrap_or(seen.now).min(seen.now);
     let turn = spread::turn(staged.made.max(since), seen.settings.spread, seen.machine, &staged.checksum);
     if seen.now < turn {
-        return Step::Wait { until: sooner(turn), why: Why::Turn(turn) };
+        return Some(Step::Wait { until: sooner(turn), why: Why::Turn(turn) });
     }
     if seen.settings.policy == Policy::Windows
         && let Standing::Closed { next } = window::standing(&seen.settings.windows, seen.now)
     {
-        return Step::Wait { until: next.map_or(check, sooner), why: Why::Window(next) };
+        return Some(Step::Wait { until: next.map_or(check, sooner), why: Why::Window(next) });
     }
-    take(seen, None)
+    None
 }
 
 /// Goes on with an attempt, or gives back what it took.
@@ -367,6 +374,21 @@ mod tests {
         assert_eq!(next(&seen(&settings, &state)), Step::Reboot);
         state.staged = None;
         assert_eq!(next(&seen(&settings, &state)), Step::Reboot);
+    }
+
+    #[test]
+    fn a_reboot_begins_only_after_a_fresh_look() {
+        let settings = settings(json!({ "policy": "immediate", "lock": { "cluster": true }, "check-every": "6h" }));
+        let looked =
+            |ago: u64| State { checked: Some(Checked { time: NOW - ago, ..Checked::default() }), ..State::default() };
+        assert_eq!(next(&seen(&settings, &looked(FRESH))), Step::Lock);
+        let state = looked(FRESH + 1);
+        assert_eq!(next(&seen(&settings, &state)), Step::Check, "withdrawn since, perhaps");
+        let person = Observed { demand: Some(Demand { at_once: false }), ..seen(&settings, &state) };
+        assert_eq!(next(&person), Step::Lock, "a person has looked");
+        // What was begun goes on: the lock is held.
+        let attempt = Attempt { boot_id: "now".into(), checksum: "2".into(), ..Attempt::default() };
+        assert_eq!(next(&seen(&settings, &State { attempt: Some(attempt), ..state })), Step::Reboot);
     }
 
     #[test]

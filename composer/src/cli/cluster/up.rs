@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use keelson_common::fs::atomic_write;
 use keelson_common::kubeconfig::{Credentials, kubeconfig};
-use keelson_qemu::version::Version;
+use keelson_qemu::accel;
+use keelson_qemu::version::{self, Version};
 use serde_json::{Value, json};
 
 use super::Which;
@@ -53,7 +54,8 @@ pub struct Args {
     /// Virtual CPUs of each node
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
-    /// Virtual CPUs of the master, all of whose programs start at once [default: 2, or 1 where this machine has one]
+    /// Virtual CPUs of the master, all of whose programs start at once [default: 2, or 1 where this machine has one or
+    /// its QEMU cannot do with two]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=64))]
     master_cpus: Option<u32>,
     /// A cloud-config for the nodes besides what makes them nodes: lists are put together, and of two values the
@@ -83,14 +85,23 @@ pub struct Args {
     target: String,
 }
 
-fn sizes(args: &Args) -> Sizes {
+/// What a master has by default. A QEMU that cannot be asked is told of when a machine is started.
+fn usual_master_cpus() -> u32 {
     let alone = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1);
+    let takes_two = || {
+        let Ok(version) = Version::installed() else { return true };
+        version::check(version, accel::choose(version), 2).is_ok()
+    };
+    if alone || !takes_two() { 1 } else { 2 }
+}
+
+fn sizes(args: &Args) -> Sizes {
     Sizes {
         nodes: args.nodes,
         memory: args.memory,
         master_memory: args.master_memory,
         cpus: args.cpus,
-        master_cpus: args.master_cpus.unwrap_or(if alone { 1 } else { 2 }),
+        master_cpus: args.master_cpus.unwrap_or_else(usual_master_cpus),
     }
 }
 
