@@ -202,15 +202,6 @@ impl Vm {
         })
     }
 
-    /// As [`Vm::reboot`], of a guest whose next boots fail and that comes up in the end by itself.
-    pub fn reboot_past_failures(&mut self, limit: Duration) -> Result<(), Error> {
-        self.patient = true;
-        let done = self.reboot(limit);
-        self.patient = false;
-        self.start = self.console.position();
-        done
-    }
-
     /// Presses the reset button and waits until the guest takes commands again.
     pub fn reset(&mut self, limit: Duration) -> Result<(), Error> {
         self.restart(limit, |vm| vm.qmp()?.reset())
@@ -229,6 +220,15 @@ impl Vm {
     /// that something else brings about.
     pub fn wait_next_boot(&mut self, boot: &str, limit: Duration) -> Result<(), Error> {
         self.wait_boot(Some(boot), limit)
+    }
+
+    /// As [`Vm::wait_next_boot`], of a guest whose next boots fail and that comes up in the end by itself.
+    pub fn wait_next_boot_past_failures(&mut self, boot: &str, limit: Duration) -> Result<(), Error> {
+        self.patient = true;
+        let done = self.wait_boot(Some(boot), limit);
+        self.patient = false;
+        self.start = self.console.position();
+        done
     }
 
     /// The command channel.

@@ -1,11 +1,12 @@
 //! The smallest host, whose boots take least, loses power on BIOS in the middle of a pull, of staging, and of
-//! finalizing what was staged; each time it boots, and in the end it is upgraded. Then it is given a version whose
-//! kernel panics, and is back by itself.
+//! finalizing what was staged; each time it boots, and in the end it is upgraded. Then it is told to go over to new
+//! versions by itself, does so to one whose kernel panics, and is back by itself.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use keelson_qemu::machine::Firmware;
+use keelson_tests::containers::eventually;
 use keelson_tests::guest::{BOOT, Guest};
 use keelson_tests::host::{self, EXTRA_PROGRAM, Host};
 use keelson_tests::http::{Server, Stall};
@@ -42,7 +43,8 @@ fn survives_power_cuts() -> Result<()> {
     Ok(())
 }
 
-/// The boot loader tries it three times, and then boots the version before, which says so and stays.
+/// The host goes over to it by itself. The boot loader tries it three times, and then boots the version before, which
+/// says so and stays.
 fn a_version_that_does_not_come_up(guest: &mut Guest, host: &Host) -> Result<()> {
     let counted = "grep -a keelson_tries /boot/grub/grubenv";
     guest.sh(&format!("! {counted}"))?;
@@ -54,8 +56,10 @@ fn a_version_that_does_not_come_up(guest: &mut Guest, host: &Host) -> Result<()>
     guest.sh("keelctl upgrade --yes")?;
     // From when it is finalized, and not before: a power cut undoes what is staged.
     guest.sh(&format!("! {counted}"))?;
-    let console = guest.vm.console().position();
-    guest.vm.reboot_past_failures(2 * BOOT)?;
+    let (console, boot) = (guest.vm.console().position(), guest.sh("cat /proc/sys/kernel/random/boot_id")?);
+    guest.sh("printf '[update]\\npolicy = \"immediate\"\\ncheck-every = \"1m\"\\n' >/etc/keelson/host.toml")?;
+    guest.sh("systemctl start --no-block keelson-provision.service")?;
+    guest.vm.wait_next_boot_past_failures(&boot, 2 * BOOT)?;
     guest.healthy()?;
     let shown = guest.vm.console().since(console);
     ensure!(shown.matches("Attempted to kill init").count() == 3, "not three times:\n{shown}");
@@ -69,7 +73,11 @@ fn a_version_that_does_not_come_up(guest: &mut Guest, host: &Host) -> Result<()>
     guest.sh(&format!("! {counted}"))?;
     ensure!(guest.sh("cat /var/lib/mine")? == "data", "data in /var is lost");
     guest.reboot()?;
-    ensure!(guest.commits()?[0].as_ref() == Some(&host.v2.composed.checksum), "{}", guest.status()?);
+    // Its ref still holds the dead version, for which it does not reboot again.
+    let looked = || guest.sh("keelctl updates").is_ok_and(|text| text.contains("was given up as unhealthy"));
+    ensure!(eventually(BOOT, looked), "{}", guest.sh("keelctl updates; journalctl --boot -u keelson-update")?);
+    let commits = guest.commits()?;
+    ensure!(commits[0].as_ref() == Some(&host.v2.composed.checksum) && commits[1].is_none(), "{}", guest.status()?);
     Ok(())
 }
 

@@ -3,11 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::record::{Record, State};
 use crate::error::Result;
+
+/// How long the end of a container, or its start, may be waited for by who only reads.
+const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// One container.
 #[derive(Debug)]
@@ -62,10 +66,11 @@ impl Container {
         self.turn.lock().await
     }
 
-    /// Waits, when it does not run, until its end (or a start that is under way) is dealt with.
+    /// Waits, when it does not run, until its end (or a start that is under way) is dealt with; not for ever, so that
+    /// something is said of one that hangs.
     pub async fn rested(&self) {
         if !self.state().status.alive() {
-            drop(self.turn().await);
+            tokio::time::timeout(LONGEST_END, self.turn()).await.ok();
         }
     }
 
