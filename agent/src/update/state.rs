@@ -24,6 +24,8 @@ pub struct State {
     pub retry: Option<Retry>,
     /// The version that was last rebooted for, and how often.
     pub tried: Option<Tried>,
+    /// The version that the pods of this node did not go for, and how often in a row.
+    pub undrained: Option<Tried>,
     /// The version that was last seen staged, and since when.
     pub staged: Option<Staged>,
 }
@@ -85,13 +87,20 @@ pub struct Retry {
 }
 
 impl Retry {
+    /// After what did not work out for the `count`th time in a row: the wait doubles each time, from `first` to `most`
+    /// seconds.
+    fn new(now: u64, problem: String, count: u32, first: u64, most: u64) -> Self {
+        let wait = first.saturating_mul(1 << count.saturating_sub(1).min(16)).min(most);
+        Self { after: now.saturating_add(wait), count, problem }
+    }
+
     /// Whether it is to be waited yet. What lies further ahead than any wait was written by a clock that was ahead.
     pub fn waits(&self, now: u64) -> bool {
         now < self.after && self.after - now <= LONGEST_WAIT
     }
 }
 
-/// A version that was rebooted for.
+/// A version that something was tried for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tried {
@@ -99,6 +108,14 @@ pub struct Tried {
     pub checksum: String,
     /// How often.
     pub count: u32,
+}
+
+impl Tried {
+    /// Once more than `before`, where that was the same version.
+    fn again(before: Option<Self>, checksum: &str) -> Self {
+        let before = before.filter(|tried| tried.checksum == checksum);
+        Self { checksum: checksum.to_owned(), count: before.map_or(0, |tried| tried.count).saturating_add(1) }
+    }
 }
 
 /// A version that was seen staged; it is remembered also while it is staged no more.
@@ -125,15 +142,21 @@ impl State {
     /// Notes that something did not work out; the wait doubles each time, from `first` to `most` seconds.
     pub fn failed(&mut self, now: u64, problem: String, first: u64, most: u64) {
         let count = self.retry.as_ref().map_or(0, |retry| retry.count).saturating_add(1);
-        let wait = first.saturating_mul(1 << (count - 1).min(16)).min(most);
-        self.retry = Some(Retry { after: now.saturating_add(wait), count, problem });
+        self.retry = Some(Retry::new(now, problem, count, first, most));
+    }
+
+    /// Notes that the pods did not go for the reboot that is under way. That has a count of its own: a look for
+    /// versions that works out comes before each try, and ends the one of what failed.
+    pub fn not_drained(&mut self, now: u64, problem: String, first: u64, most: u64) {
+        let checksum = self.attempt.as_ref().map(|attempt| attempt.checksum.clone()).unwrap_or_default();
+        let undrained = Tried::again(self.undrained.take(), &checksum);
+        self.retry = Some(Retry::new(now, problem, undrained.count, first, most));
+        self.undrained = Some(undrained);
     }
 
     /// Notes that the host reboots for a version.
     pub fn rebooting(&mut self, checksum: &str) {
-        let before = self.tried.take().filter(|tried| tried.checksum == checksum);
-        let count = before.map_or(0, |tried| tried.count).saturating_add(1);
-        self.tried = Some(Tried { checksum: checksum.to_owned(), count });
+        self.tried = Some(Tried::again(self.tried.take(), checksum));
     }
 
     /// Notes that a version is staged; whether that is news. One that a clock noted which was ahead is so from now on.
@@ -195,6 +218,22 @@ mod tests {
         let retry = state.retry.unwrap();
         assert!(retry.waits(retry.after - 1) && retry.waits(retry.after - LONGEST_WAIT) && !retry.waits(retry.after));
         assert!(!retry.waits(retry.after - LONGEST_WAIT - 1), "the clock was ahead");
+    }
+
+    #[test]
+    fn a_drain_that_fails_waits_longer_each_time_whatever_works_out_before_it() {
+        let mut state = State::default();
+        let mut wait = |checksum: &str| {
+            // What a look for versions that works out leaves, and a lock that others have had meanwhile.
+            state.retry = None;
+            state.failed(1_000, "held".into(), 120, 300);
+            state.attempt = Some(Attempt { checksum: checksum.into(), ..Attempt::default() });
+            state.not_drained(1_000, "no".into(), 900, LONGEST_WAIT);
+            state.retry.as_ref().unwrap().after - 1_000
+        };
+        let waits: Vec<u64> = (0..6).map(|_| wait("a")).collect();
+        assert_eq!(waits, [900, 1800, 3600, 7200, LONGEST_WAIT, LONGEST_WAIT]);
+        assert_eq!(wait("b"), 900, "another version");
     }
 
     #[test]

@@ -145,7 +145,8 @@ async fn lock(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
         }
         Err(error) => {
             let why = format!("cannot have {lock}: {error:#}");
-            fail(agent, seen, &why, LOCK).await?;
+            seen.state.failed(time::now(), why.clone(), LOCK[0], LOCK[1]);
+            fail(agent, seen).await?;
             bail!(why)
         }
     }
@@ -158,12 +159,14 @@ async fn drain(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
     let words = ["drain", "--mark", "--timeout", &limit.as_secs().to_string()].map(str::to_owned);
     match on_node(agent, &words, limit + REQUEST).await {
         Ok(message) => {
+            seen.state.undrained = None;
             note(agent, seen, |attempt| attempt.drained = true)?;
             Ok(message)
         }
         Err(error) => {
             let why = format!("the pods of this node do not go: {error:#}");
-            fail(agent, seen, &why, DRAIN).await?;
+            seen.state.not_drained(time::now(), why.clone(), DRAIN[0], DRAIN[1]);
+            fail(agent, seen).await?;
             bail!("{why}; the node takes pods again and the lock is given back until the next try")
         }
     }
@@ -179,9 +182,8 @@ async fn reboot(agent: &Agent, seen: &mut Seen) -> anyhow::Result<String> {
     Ok(format!("reboots into {}", attempt.label))
 }
 
-/// Gives everything back, and tries again later.
-async fn fail(agent: &Agent, seen: &mut Seen, why: &str, [first, most]: [u64; 2]) -> anyhow::Result<()> {
-    seen.state.failed(time::now(), why.to_owned(), first, most);
+/// Gives everything back, once it is written down when to try again.
+async fn fail(agent: &Agent, seen: &mut Seen) -> anyhow::Result<()> {
     seen.state.write(&agent.paths.state)?;
     undo(agent, seen).await
 }
