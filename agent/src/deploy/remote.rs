@@ -64,19 +64,38 @@ fn keys(host: &Host, name: &str) -> Vec<String> {
 
 /// Applies a change; a remote that is not there is added, with verification on.
 pub fn change(host: &mut Host, name: &str, change: &RemoteChange) -> Result<(), DeployError> {
-    let repo = host.repo();
     // Whole before anything is touched, so that no failure leaves the host without a key.
     let keyring = replacement(host, name, change)?;
-    if let Some(url) = &change.url {
+    let added = change.key.as_deref().filter(|_| !change.replace_keys);
+    let added = added.map(|key| keyring::fingerprints_in(key).map(|ids| (key, ids))).transpose()?;
+    let before = snapshot(host, name);
+    let written = write(host, name, change.url.as_deref(), keyring.as_deref(), added);
+    // With the new URL and the old keys, it would take no version from anywhere.
+    if written.is_err() && change.url.is_some() {
+        restore(host, &before)?;
+    }
+    host.signatures.clear();
+    written
+}
+
+/// Writes the URL, the keyring that takes the place of the one there is, and a key that is added with its ids.
+fn write(
+    host: &Host,
+    name: &str,
+    url: Option<&str>,
+    keyring: Option<&[u8]>,
+    added: Option<(&[u8], Vec<String>)>,
+) -> Result<(), DeployError> {
+    let repo = host.repo();
+    if let Some(url) = url {
         set_url(&repo, name, url)?;
     }
     if let Some(keyring) = keyring {
-        write_keys(host, name, &keyring)?;
+        write_keys(host, name, keyring)?;
     }
-    if let Some(key) = change.key.as_ref().filter(|_| !change.replace_keys) {
-        import(&repo, name, key)?;
+    if let Some((key, ids)) = added {
+        import(&repo, name, key, &ids)?;
     }
-    host.signatures.clear();
     Ok(())
 }
 
@@ -96,9 +115,8 @@ fn replacement(host: &Host, name: &str, change: &RemoteChange) -> Result<Option<
     }
 }
 
-fn import(repo: &Repo, name: &str, key: &[u8]) -> Result<(), DeployError> {
+fn import(repo: &Repo, name: &str, key: &[u8], ids: &[String]) -> Result<(), DeployError> {
     // libostree imports no key from an empty list of ids, and the crate cannot leave the list out.
-    let ids = keyring::fingerprints_in(key)?;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let stream = gio::MemoryInputStream::from_bytes(&Bytes::from(key));
     repo.remote_gpg_import(name, Some(&stream), &ids, Cancellable::NONE)

@@ -64,11 +64,18 @@ fn a_rebase_that_fails_leaves_the_remote_as_it_was() {
 }
 
 #[test]
-fn a_key_file_without_a_key_is_refused() {
+fn a_key_file_without_a_key_is_refused_and_nothing_is_changed() {
     let world = World::new();
+    let before = world.json(&["remote"]);
     let file = world.dir().join("no-key");
     std::fs::write(&file, "nothing").unwrap();
-    assert!(world.refused(&["remote", "set", "--key", file.to_str().unwrap()]).contains("holds no OpenPGP public key"));
+    let (file, url) = (file.to_str().unwrap(), world.server.url() + "/");
+    let set = ["remote", "set", "--url", &url, "--key", file];
+    let rebase = ["rebase", "keelson/host", "--remote-url", &url, "--key", file];
+    for words in [&["remote", "set", "--key", file][..], &set, &rebase] {
+        assert!(world.refused(words).contains("holds no OpenPGP public key"), "{words:?}");
+        assert_eq!(world.json(&["remote"]), before, "{words:?}");
+    }
 }
 
 #[test]
