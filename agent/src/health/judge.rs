@@ -94,6 +94,12 @@ pub fn counted(left: Option<u32>, status: &HostStatus, healthy: bool, record: &R
     }
 }
 
+/// Whether a version that boots next, and was booted before, is to have its boots counted as a new one has: it is
+/// another than the one that runs, and was never healthy.
+pub fn untried(booted: &str, next: &str, record: &Record) -> bool {
+    next != booted && !record.was_healthy(next)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +176,14 @@ mod tests {
         assert!(matches!(counted(Some(0), &same, false, &record(&["b"], &[])), Counted::GaveUp(_)), "its arguments");
         assert_eq!(counted(Some(1), &behind, true, &none), Counted::GoesOn, "chosen in the menu");
         assert_eq!(counted(Some(3), &host(&[Role::Staged, Role::Booted]), true, &none), Counted::GoesOn);
+    }
+
+    #[test]
+    fn a_rollback_to_what_was_never_healthy_is_counted() {
+        let record = record(&["old"], &["dead"]);
+        assert!(untried("old", "dead", &record) && untried("old", "unknown", &record));
+        assert!(!untried("dead", "old", &record), "the host goes back");
+        assert!(!untried("dead", "dead", &record), "nothing else boots next");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::api::client::connect;
 use crate::daemon::{boot, privileges, reboot};
 use crate::deploy::tries::Tries;
 use crate::deploy::{Context, Host, HostOptions, observe, verb};
-use crate::health::judge::{Counted, Facts, Verdict, counted, judge as decide};
+use crate::health::judge::{Counted, Facts, Verdict, counted, judge as decide, untried};
 use crate::health::record::{GivenUp, Known, Record};
 use crate::health::report::Report;
 use crate::history::{Entry, Event, Log};
@@ -129,13 +129,27 @@ async fn settle(
     }
 }
 
-/// Has the boot loader count the boots of what is staged, which is about to be finalized.
-pub fn count() -> anyhow::Result<ExitCode> {
-    if Path::new(STAGED).exists() {
+/// Has the boot loader count the boots of what is staged, which is about to be finalized; and of a version that
+/// somebody rolls back to though it was never healthy, as it may not come up.
+pub fn count(paths: &Paths) -> anyhow::Result<ExitCode> {
+    if Path::new(STAGED).exists() || goes_to_untried(paths) {
         writable_boot()?;
         Tries::below(Path::new("/")).count().context("the boot loader will not count the boots of the new version")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a version boots next that was never healthy, and that is not counted. Counting that is under way goes on:
+/// begun anew each time, it would never end with a version that cannot even be loaded.
+fn goes_to_untried(paths: &Paths) -> bool {
+    if !matches!(Tries::below(Path::new("/")).left(), Ok(None)) {
+        return false;
+    }
+    let Ok(host) = Host::open(&HostOptions::default()) else { return false };
+    let (Some(booted), Some(next)) = (host.booted(), host.deployments().into_iter().next()) else { return false };
+    // Counting what was healthy after all does no harm: it ends when it is so again.
+    let record = Record::read(&paths.state).unwrap_or_default();
+    untried(&booted.csum(), &next.csum(), &record)
 }
 
 /// Makes `/boot` writable to this process alone.

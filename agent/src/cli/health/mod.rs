@@ -39,7 +39,7 @@ pub struct Args {
     /// Wait until the host is healthy
     #[arg(long, conflicts_with_all = ["boot", "count"])]
     wait: bool,
-    /// Have the boot loader count the boots of what is staged; a unit does that when the host goes down
+    /// Have the boot loader count the boots of what boots next; a unit does that when the host goes down
     #[arg(long, hide = true, conflicts_with = "boot")]
     count: bool,
     #[command(flatten)]
@@ -69,7 +69,7 @@ pub async fn run(args: &Args, bus: Option<&str>, json: bool) -> anyhow::Result<E
         return boot::judge(&args.places, bus).await;
     }
     if args.count {
-        return boot::count();
+        return boot::count(&args.places);
     }
     if args.wait {
         return wait::until_healthy(&args.places, bus).await;
