@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 
 /// Reads one; nothing is known where there is no file, or none that can be understood.
 pub fn read<T: DeserializeOwned + Default>(path: &Path) -> anyhow::Result<T> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
+    // As bytes: what is no text at all is damaged, too.
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
             tracing::warn!("{} is damaged and begun anew: {error}", path.display());
             T::default()
         })),

@@ -101,10 +101,10 @@ impl Log {
     }
 
     /// Every entry, oldest first. A file that is not there yet is an empty history; a line cut
-    /// short by a power cut is left out.
+    /// short by a power cut or a full disk, be it within a letter, is left out.
     pub fn read(&self) -> io::Result<Vec<Entry>> {
-        match std::fs::read_to_string(&self.path) {
-            Ok(text) => Ok(parse(&text)),
+        match std::fs::read(&self.path) {
+            Ok(lines) => Ok(parse(&lines)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -139,8 +139,8 @@ fn unfinished(path: &Path) -> io::Result<bool> {
     Ok(last != [b'\n'])
 }
 
-fn parse(text: &str) -> Vec<Entry> {
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+fn parse(lines: &[u8]) -> Vec<Entry> {
+    lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 #[cfg(test)]
@@ -174,8 +174,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::new(dir.path());
         log.append(&entry(Event::Upgraded)).unwrap();
-        let mut file = OpenOptions::new().append(true).open(&log.path).unwrap();
-        file.write_all(b"{\"time\":\"2026").unwrap();
+        // Also within a letter of more than one byte.
+        for cut in [&b"{\"time\":\"2026"[..], b"{\"message\":\"M\xc3"] {
+            let mut file = OpenOptions::new().append(true).open(&log.path).unwrap();
+            file.write_all(cut).unwrap();
+        }
         log.append(&entry(Event::Booted)).unwrap();
         assert_eq!(log.read().unwrap(), [entry(Event::Upgraded), entry(Event::Booted)]);
     }

@@ -188,8 +188,10 @@ mod tests {
         let state = State { attempt: Some(attempt), ..State::default() };
         state.write(&below).unwrap();
         assert_eq!(State::read(&below).unwrap(), state);
-        std::fs::write(below.join(FILE), "{").unwrap();
-        assert_eq!(State::read(&below).unwrap(), State::default());
+        for damaged in [&b"{"[..], b"", b"\0\0\0", b"{\"attempt\":\xff\xfe}"] {
+            std::fs::write(below.join(FILE), damaged).unwrap();
+            assert_eq!(State::read(&below).unwrap(), State::default());
+        }
     }
 
     #[test]
