@@ -24,9 +24,15 @@ fn kind(answer: Result<(), FleetLockError>) -> String {
     }
 }
 
-#[tokio::test]
-async fn the_lock_is_lent_as_the_protocol_says() {
-    let server = fleetlock::Server::start().unwrap();
+#[test]
+fn the_lock_is_lent_as_the_protocol_says() -> Result<()> {
+    let server = fleetlock::Server::start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(lends(&server));
+    Ok(())
+}
+
+async fn lends(server: &fleetlock::Server) {
     let base = server.url();
     let (one, two) = (FleetLock::new(&base, "default", "one"), FleetLock::new(&base, "default", "two"));
     assert_eq!(kind(one.pre_reboot().await), "ok");

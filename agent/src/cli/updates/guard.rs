@@ -1,6 +1,7 @@
 //! Owns that one at a time acts: the agent, or a person's keelctl.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -27,7 +28,9 @@ pub fn take() -> anyhow::Result<Guard> {
 pub fn try_take() -> anyhow::Result<Option<Guard>> {
     let path = Path::new(PATH);
     fs::create_dir_all(path.parent().unwrap_or(path)).context("cannot make /run/keelson")?;
-    let file = File::options().create(true).append(true).open(path).with_context(|| format!("cannot open {PATH}"))?;
+    // Who may read a file may lock it.
+    let file = File::options().create(true).append(true).mode(0o600).open(path);
+    let file = file.with_context(|| format!("cannot open {PATH}"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Guard(file))),
         Err(TryLockError::WouldBlock) => Ok(None),
