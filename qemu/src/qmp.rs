@@ -13,6 +13,10 @@ use crate::error::Error;
 
 /// How long QEMU may take to answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The state of a machine that QEMU stopped because there was no room for what it wrote.
+const NO_ROOM: &str = "io-error";
+/// How soon one that was told to go on stops again where there still is none.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Something QEMU reported by itself, `SHUTDOWN` or `RESET` for example.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +105,17 @@ impl Qmp {
         Ok(status["status"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Whether the machine stands still because there is no room for what it writes. QEMU stops it rather than have it
+    /// lose that, and never has it go on by itself: it is told to here, and does where there is room by now.
+    pub fn lacks_room(&mut self) -> Result<bool, Error> {
+        if self.status()? != NO_ROOM {
+            return Ok(false);
+        }
+        self.execute("cont", Value::Null)?;
+        std::thread::sleep(AGAIN);
+        Ok(self.status()? == NO_ROOM)
+    }
+
     /// Presses the reset button.
     pub fn reset(&mut self) -> Result<(), Error> {
         self.execute("system_reset", Value::Null).map(drop)
@@ -161,6 +176,17 @@ mod tests {
         assert_eq!(qmp.wait_event("RESET", Duration::from_secs(5)).unwrap().data["guest"], true);
         let error = qmp.execute("fly", Value::Null).unwrap_err();
         assert_eq!(error.to_string(), "QEMU refused `fly`: no such command");
+    }
+
+    #[test]
+    fn a_machine_without_room_is_told_to_go_on() {
+        const DONE: &str = r#"{"return": {}}"#;
+        const FULL: &str = r#"{"return": {"status": "io-error"}}"#;
+        const GOES: &str = r#"{"return": {"status": "running"}}"#;
+        let lacks_room = |lines| Qmp::new(qemu(lines)).unwrap().lacks_room().unwrap();
+        assert!(!lacks_room(&[DONE, GOES]));
+        assert!(!lacks_room(&[DONE, FULL, DONE, GOES]));
+        assert!(lacks_room(&[DONE, FULL, DONE, FULL]));
     }
 
     #[test]

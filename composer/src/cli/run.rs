@@ -101,13 +101,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let disk = disk::find(&args)?;
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let key = Key::own()?;
-    let mut session = Session::boot(machine(&args, disk, &key, scratch.path())?)?;
-    let result = session.serve(&args, &key);
-    if session.stop.requested() {
-        drop(session);
-        return Ok(ExitCode::from(130));
-    }
-    result
+    let machine = machine(&args, disk, &key, scratch.path())?;
+    let stop = Stop::default();
+    stop.on_signals()?;
+    let result = Session::boot(machine, &stop).and_then(|mut session| session.serve(&args, &key));
+    // Whatever else went wrong then came of it: the terminal's Ctrl-C ends what we run as well.
+    if stop.requested() { Ok(ExitCode::from(130)) } else { result }
 }
 
 /// The machine that the options describe.
@@ -167,6 +166,14 @@ impl Stop {
         Ok(())
     }
 
+    /// Notes QEMU's process id. A signal that came while it was started found nothing to end: it counts now.
+    fn started(&self, qemu: u32) {
+        self.qemu.store(qemu, Ordering::SeqCst);
+        if self.requested() {
+            self.now();
+        }
+    }
+
     fn now(&self) {
         self.requested.store(true, Ordering::SeqCst);
         let pid = i32::try_from(self.qemu.load(Ordering::SeqCst)).ok().and_then(rustix::process::Pid::from_raw);
@@ -188,12 +195,10 @@ struct Session {
 }
 
 impl Session {
-    fn boot(machine: Machine) -> Result<Self> {
-        let stop = Stop::default();
-        stop.on_signals()?;
+    fn boot(machine: Machine, stop: &Stop) -> Result<Self> {
         let vm = Vm::start(machine).context("the machine cannot be started")?;
-        stop.qemu.store(vm.pid().unwrap_or_default(), Ordering::SeqCst);
-        Ok(Self { vm, stop })
+        stop.started(vm.pid().unwrap_or_default());
+        Ok(Self { vm, stop: stop.clone() })
     }
 
     fn serve(&mut self, args: &Args, key: &Key) -> Result<ExitCode> {
@@ -295,4 +300,20 @@ fn indent(text: &str) -> String {
 /// What becomes of a disk's writes.
 fn writes(persist: bool) -> Writes {
     if persist { Writes::Persist } else { Writes::ThrowAway }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_amid_the_start_ends_what_was_started() {
+        let stop = Stop::default();
+        let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
+        stop.now();
+        stop.started(sleep.id());
+        assert!(stop.requested() && !sleep.wait().unwrap().success());
+    }
 }

@@ -103,6 +103,13 @@ fn name(dir: &Path) -> String {
     dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Whether a machine that is on stands still because there is no room for its disk. One that cannot be asked is judged
+/// by what else is seen of it.
+pub fn lacks_room(folder: &Folder, machine: &Machine) -> bool {
+    let asked = Resident::new(folder.machine(&machine.name)).qmp().and_then(|mut qmp| qmp.lacks_room());
+    asked.unwrap_or_default()
+}
+
 /// Powers a cluster's machines off in order, and ends those that do not go within a minute.
 pub fn off(folder: &Folder) -> Result<()> {
     let found = resident::all(folder.path());

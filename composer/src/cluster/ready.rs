@@ -45,7 +45,7 @@ pub struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// Waits until every machine is Ready. Fails at once when one goes off or cannot boot.
+    /// Waits until every machine is Ready. Fails at once when one goes off, cannot boot or has no room for its disk.
     pub fn all_ready(&self, limit: Duration) -> Result<()> {
         let api = Api::new(self.folder, self.cluster.api()?)?;
         let begin = Instant::now();
@@ -104,6 +104,9 @@ impl Wait<'_> {
         seen.node = nodes.and_then(|nodes| nodes.iter().find(|node| node.name == machine.name)).cloned();
         if stage(machine.role, seen) == Stage::Ready {
             return Ok(());
+        }
+        if power::lacks_room(self.folder, machine) {
+            bail!("{} stands still: there is no room for its disk in {}", machine.name, self.folder.path().display());
         }
         seen.begun = seen.begun || cloud_init_begun(&text(&resident));
         seen.ssh = seen.ssh || machine.ssh_port.is_some_and(greets);

@@ -58,6 +58,8 @@ pub struct MachineStatus {
     pub ssh_port: Option<u16>,
     /// Whether its QEMU runs.
     pub on: bool,
+    /// Whether it stands still because there is no room for its disk.
+    pub no_room: bool,
     /// Whether it answers over SSH.
     pub answers: bool,
     /// What runs on it.
@@ -89,7 +91,10 @@ pub fn status(folder: &Folder, cluster: &Cluster) -> Result<Status> {
     });
     let machines = cluster.machines.iter().zip(asked).map(|(machine, seen)| {
         let node = nodes.iter().flatten().find(|node| node.name == machine.name).cloned();
-        machine_status(machine, running.contains(&machine.name), seen, node)
+        let on = running.contains(&machine.name);
+        // One that answers does not stand still.
+        let no_room = on && seen.is_none() && power::lacks_room(folder, machine);
+        MachineStatus { no_room, ..machine_status(machine, on, seen, node) }
     });
     Ok(Status {
         name: cluster.name.clone(),
@@ -108,7 +113,7 @@ fn machine_status(machine: &Machine, on: bool, seen: Option<Observed>, node: Opt
     let (booted, staged, health) =
         seen.map_or((None, None, None), |seen| (seen.booted, seen.staged, Some(seen.health)));
     let Machine { name, role, address, ssh_port, .. } = machine.clone();
-    MachineStatus { name, role, address, ssh_port, on, answers, booted, staged, health, node }
+    MachineStatus { name, role, address, ssh_port, on, no_room: false, answers, booted, staged, health, node }
 }
 
 /// What a machine shows of itself; nothing while it does not answer.
@@ -126,6 +131,14 @@ impl Status {
             if let Some(Health::Bad(why)) = &machine.health {
                 let _ = writeln!(text, "\n{} is unwell: {why}", machine.name);
             }
+            if machine.no_room {
+                let (name, folder) = (&machine.name, self.folder.display());
+                let _ = writeln!(
+                    text,
+                    "\n{name} stands still: there is no room for its disk in {folder}; once there is, the next \
+                     `keelson cluster status` has it go on"
+                );
+            }
         }
         if let Some(error) = &self.api_error {
             let _ = writeln!(text, "\nThe API: {error}");
@@ -138,6 +151,7 @@ fn row(machine: &MachineStatus) -> [String; 7] {
     let label = |deployed: &Option<Deployed>| deployed.as_ref().map_or("-".to_owned(), |it| it.label().to_owned());
     let state = match (machine.on, machine.answers, &machine.health) {
         (false, ..) => "off".to_owned(),
+        _ if machine.no_room => "on, no room".to_owned(),
         (true, false, _) => "on, no answer".to_owned(),
         (true, true, Some(Health::Bad(_))) => "unwell".to_owned(),
         (true, true, _) => "on".to_owned(),
@@ -192,6 +206,8 @@ mod tests {
             machine_status(&cluster.machines[1], true, Some(seen(Health::Good)), Some(node(true))),
             machine_status(&cluster.machines[2], true, Some(seen(Health::Bad("no disk".into()))), None),
         ];
+        let still = MachineStatus { no_room: true, ..machine_status(&cluster.machines[1], true, None, None) };
+        assert_eq!(row(&still)[3], "on, no room");
         let status = Status {
             name: "one".into(),
             folder: "/c/one".into(),

@@ -43,16 +43,13 @@ impl Reserved {
     }
 
     fn has(&self, name: &str, node: &str) -> bool {
-        let same = |other: &String| match (other.parse::<IpAddr>(), name.parse::<IpAddr>()) {
-            (Ok(other), Ok(name)) => other == name,
-            _ => other.trim_end_matches('.').eq_ignore_ascii_case(name.trim_end_matches('.')),
-        };
+        let same = |other: &String| same(other, name);
         let is_own = self.own.as_deref() == Some(node);
         // A pattern may stand for any name.
         name.contains('*')
             || self.inner.iter().any(same)
             || (!is_own && self.outer.iter().any(same))
-            || name.parse().is_ok_and(|address: IpAddr| self.services.contains(&address))
+            || name.parse().is_ok_and(|address: IpAddr| self.services.contains(&address.to_canonical()))
     }
 }
 
@@ -84,24 +81,33 @@ fn check(request: &Request, nodes: &[Node], reserved: &Reserved) -> Result<Strin
     }
     let known = |wanted: &&Node| wanted.metadata.name.as_deref() == Some(node);
     let own = nodes.iter().find(known).ok_or_else(|| format!("there is no node {node} yet"))?;
-    let own = addresses(own);
-    if let Some(name) = subject.names.iter().find(|name| **name != node && !own.contains(*name)) {
+    if let Some(name) = subject.names.iter().find(|name| !is_called(own, name)) {
         return Err(format!("{name} is none of the addresses of {node}"));
     }
     let mut others = nodes.iter().filter(|other| !known(other));
     if let Some((name, other)) = others.find_map(|other| {
-        let theirs = addresses(other);
-        let name = subject.names.iter().find(|name| theirs.contains(*name))?;
+        let name = subject.names.iter().find(|name| is_called(other, name))?;
         Some((name, other.metadata.name.clone().unwrap_or_default()))
     }) {
-        return Err(format!("{name} is an address of {other} too"));
+        return Err(format!("{name} is a name or an address of {other} too"));
     }
     Ok(format!("{node} has all of {}", subject.names.join(", ")))
 }
 
-fn addresses(node: &Node) -> Vec<String> {
+/// Whether a node is called that, or says that it is.
+fn is_called(node: &Node, name: &str) -> bool {
     let addresses = node.status.as_ref().and_then(|status| status.addresses.as_ref());
-    addresses.into_iter().flatten().map(|address| address.address.clone()).collect()
+    let addresses = addresses.into_iter().flatten().map(|address| address.address.as_str());
+    node.metadata.name.as_deref().into_iter().chain(addresses).any(|own| same(own, name))
+}
+
+/// Whether two names, or two addresses, are one to whoever checks a certificate. A node writes its own as it likes, and
+/// an IPv4 address within an IPv6 one is signed as the IPv4 address.
+fn same(one: &str, other: &str) -> bool {
+    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
+        (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
+        _ => one.trim_end_matches('.').eq_ignore_ascii_case(other.trim_end_matches('.')),
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +180,16 @@ mod tests {
         let (name, names) = (named.user.clone(), vec!["kubernetes.default.svc".to_owned()]);
         named.subject = named.subject.map(|subject| Subject { name, names, ..subject });
         assert!(matches!(decide(&named, &nodes, &reserved()), Answer::Leave(why) if why.contains("no node's")));
+    }
+
+    #[test]
+    fn another_way_of_writing_a_name_or_an_address_is_the_same_one() {
+        let ways = ["::ffff:10.0.0.2", "TWO", "two.", "::ffff:10.0.0.7", "::ffff:10.96.0.1", "::ffff:127.0.0.1"];
+        let nodes = [node("one", &ways), node("two", &["10.0.0.2"])];
+        for name in ways {
+            let answer = decide(&request(&[name]), &nodes, &reserved());
+            assert!(matches!(answer, Answer::Leave(_)), "{name}: {answer:?}");
+        }
     }
 
     #[test]

@@ -61,8 +61,8 @@ pub fn general(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
-            16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| address(bytes.into())),
+            16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| address(bytes.into())),
             _ => None,
         },
         _ => None,
@@ -70,5 +70,10 @@ pub fn general(name: &GeneralName<'_>) -> Option<String> {
 }
 
 fn normal(name: &str) -> String {
-    name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), |address| address.to_string())
+    name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), address)
+}
+
+/// An IPv4 address within an IPv6 one is the IPv4 address: whoever signs or checks a certificate takes it for that.
+fn address(address: IpAddr) -> String {
+    address.to_canonical().to_string()
 }

@@ -24,7 +24,7 @@ use crate::cluster::ready::Wait;
 use crate::cluster::remote::Remote;
 use crate::cluster::state::{Cluster, Source};
 use crate::cluster::status::aligned;
-use crate::cluster::stop::Stop;
+use crate::cluster::stop::{Interrupted, Stop};
 use crate::cluster::{documents, power};
 
 /// Make a cluster and wait until all its machines are Ready
@@ -130,12 +130,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let mut guard = Guard { folder: &folder, keep: args.keep, armed: true };
     folder.make()?;
-    power::base_disk(&folder, &path, ours)?;
-    let begin = Instant::now();
-    let cluster = Up { args: &args, folder: &folder, stop: &stop, extra: &extra }.run(cluster)?;
+    let made = power::base_disk(&folder, &path, ours).and_then(|()| {
+        let begin = Instant::now();
+        let up = Up { args: &args, folder: &folder, stop: &stop, extra: &extra };
+        Ok((up.run(cluster)?, begin.elapsed()))
+    });
+    let (cluster, took) = match made {
+        // A terminal's Ctrl-C ends the programs that we run too: that one of them failed came of it.
+        Err(_) if stop.requested() => return Err(Interrupted.into()),
+        made => made?,
+    };
     guard.armed = false;
     drop(lock);
-    tell(&args, &folder, &cluster, begin.elapsed())?;
+    tell(&args, &folder, &cluster, took)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -76,6 +76,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         cluster.machines.iter().filter(|machine| !args.nodes_only || machine.role == Role::Node).collect();
     let board = Board::new(machines.iter().map(|machine| &*machine.name));
     let roll = Roll {
+        folder: &folder,
         remote: &Remote::new(&folder)?,
         api: &api(&folder, &cluster)?,
         board: &board,

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::step::{self, Apply, InCluster, Phase, Seen, Step, Why};
 use crate::cluster::api::Api;
 use crate::cluster::board::Board;
+use crate::cluster::folder::Folder;
 use crate::cluster::observed::Observed;
 use crate::cluster::plan::{Machine, Role};
+use crate::cluster::power;
 use crate::cluster::remote::{Remote, Running};
 use crate::cluster::status::observe;
 use crate::cluster::stop::Stop;
@@ -67,6 +69,8 @@ pub enum Ended {
 
 /// What a roll takes.
 pub struct Roll<'a> {
+    /// Where the cluster is.
+    pub folder: &'a Folder,
     /// The way into the machines.
     pub remote: &'a Remote,
     /// The cluster's API.
@@ -130,6 +134,11 @@ impl Roll<'_> {
 
     fn look(&self, machine: &Machine, deeds: &mut Deeds) -> Result<Seen> {
         let observed = observe(self.remote, machine, ANSWER, self.stop)?;
+        ensure!(
+            observed.is_some() || !power::lacks_room(self.folder, machine),
+            "it stands still: there is no room for its disk in {}; make some, and upgrade again",
+            self.folder.path().display()
+        );
         let nodes = self.api.nodes();
         let answers = nodes.is_ok();
         let node = nodes.unwrap_or_default().into_iter().find(|node| node.name == machine.name);
