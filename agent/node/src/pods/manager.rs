@@ -74,7 +74,7 @@ struct Manager {
     parts: Arc<Parts>,
     workers: HashMap<String, watch::Sender<Desired>>,
     tasks: JoinSet<String>,
-    /// Pods that came again while their worker ended.
+    /// Pods that came again while their worker ended, and static pods while a former one of their name does.
     again: HashMap<String, Arc<Pod>>,
     statics: HashSet<String>,
     listed: bool,
@@ -165,8 +165,12 @@ impl Manager {
             }
             return;
         }
-        let (sender, receiver) = watch::channel(Desired { pod, gone: false });
         let is_static = self.statics.contains(&uid);
+        if is_static && self.workers.values().any(|worker| goes_before(&worker.borrow(), &pod)) {
+            self.again.insert(uid, pod);
+            return;
+        }
+        let (sender, receiver) = watch::channel(Desired { pod, gone: false });
         let mut worker = Worker::new(self.parts.clone(), receiver, Arc::new(Notify::new()), is_static);
         worker.enter();
         worker.admit();
@@ -186,7 +190,8 @@ impl Manager {
 
     fn ended(&mut self, uid: &str) {
         self.workers.remove(uid);
-        if let Some(pod) = self.again.remove(uid) {
+        // Who waits for somebody else still goes on waiting.
+        for (_, pod) in std::mem::take(&mut self.again) {
             self.set(pod);
         }
     }
@@ -196,7 +201,7 @@ impl Manager {
         if !self.listed || std::mem::replace(&mut self.swept, true) {
             return;
         }
-        let wanted: HashSet<String> = self.workers.keys().cloned().collect();
+        let wanted: HashSet<String> = self.workers.keys().chain(self.again.keys()).cloned().collect();
         let parts = self.parts.clone();
         tokio::spawn(async move {
             let orphans = match orphans::find(&parts, &wanted).await {
@@ -213,5 +218,30 @@ impl Manager {
                 }
             }
         });
+    }
+}
+
+/// Whether a static pod must wait for another one of its name, which its file described before: both would
+/// have the same ports and folders of the host.
+fn goes_before(former: &Desired, pod: &Pod) -> bool {
+    let (before, now) = (&former.pod.metadata, &pod.metadata);
+    former.gone && (&before.namespace, &before.name) == (&now.namespace, &now.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_static_pod_waits_for_the_former_one_of_its_name() {
+        let pod = |name: &str, uid: &str| -> Pod {
+            serde_json::from_value(json!({ "metadata": { "namespace": "ns", "name": name, "uid": uid } })).unwrap()
+        };
+        let former = |gone| Desired { pod: Arc::new(pod("etcd-node", "1")), gone };
+        assert!(goes_before(&former(true), &pod("etcd-node", "2")));
+        assert!(!goes_before(&former(true), &pod("other-node", "2")));
+        assert!(!goes_before(&former(false), &pod("etcd-node", "2")));
     }
 }
