@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -19,6 +20,9 @@ use crate::images::Images;
 use crate::node::Control;
 use crate::probes::Probes;
 use crate::volumes::Volumes;
+
+/// Between two attempts to remove what is left of pods that are gone, at first and at the most.
+const SWEEP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
 
 /// What every worker is given.
 pub struct Parts {
@@ -204,21 +208,36 @@ impl Manager {
         let wanted: HashSet<String> = self.workers.keys().chain(self.again.keys()).cloned().collect();
         let parts = self.parts.clone();
         tokio::spawn(async move {
-            let orphans = match orphans::find(&parts, &wanted).await {
-                Ok(orphans) => orphans,
-                Err(error) => return tracing::warn!("cannot look for pods that are gone: {error}"),
-            };
-            for uid in orphans {
-                // One that came since is not an orphan.
-                if parts.context.pods.by_uid(&uid).is_some() {
-                    continue;
-                }
-                if let Err(error) = orphans::remove(&parts, &uid).await {
-                    tracing::warn!(uid, "cannot remove what is left of a pod: {error:#}");
-                }
+            let mut pause = SWEEP.0;
+            while !swept(&parts, &wanted).await {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(SWEEP.1);
             }
         });
     }
+}
+
+/// Removes what is left of pods that are not `wanted`; false when something of them may still be there.
+async fn swept(parts: &Parts, wanted: &HashSet<String>) -> bool {
+    let orphans = match orphans::find(parts, wanted).await {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            tracing::warn!("cannot look for pods that are gone: {error}");
+            return false;
+        }
+    };
+    let mut all = true;
+    for uid in orphans {
+        // One that came since is not an orphan.
+        if parts.context.pods.by_uid(&uid).is_some() {
+            continue;
+        }
+        if let Err(error) = orphans::remove(parts, &uid).await {
+            tracing::warn!(uid, "cannot remove what is left of a pod: {error:#}");
+            all = false;
+        }
+    }
+    all
 }
 
 /// Whether a static pod must wait for another one of its name, which its file described before: both would
