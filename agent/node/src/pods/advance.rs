@@ -296,8 +296,12 @@ impl Worker {
         if self.over() {
             return Next::Again;
         }
-        tracing::warn!(uid = self.uid, phase = self.status.phase, "the pod has nothing to do and is not over");
-        Next::After(Some(seconds(5)))
+        // Its sandbox is gone, and its policy wants no other: what has not run yet never will. Unless it fails,
+        // whoever waits for it waits for ever.
+        let message = "The pod's sandbox is gone, and its policy of restarts allows no other".to_owned();
+        self.parts.context.events.pod(&self.pod, None, Kind::Warning, "SandboxLost", message.clone());
+        self.failed = Some(("SandboxLost".to_owned(), message));
+        Next::Again
     }
 }
 

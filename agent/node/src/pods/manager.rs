@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -19,6 +20,9 @@ use crate::images::Images;
 use crate::node::Control;
 use crate::probes::Probes;
 use crate::volumes::Volumes;
+
+/// Between two attempts to remove what is left of pods that are gone, at first and at the most.
+const SWEEP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
 
 /// What every worker is given.
 pub struct Parts {
@@ -74,7 +78,7 @@ struct Manager {
     parts: Arc<Parts>,
     workers: HashMap<String, watch::Sender<Desired>>,
     tasks: JoinSet<String>,
-    /// Pods that came again while their worker ended.
+    /// Pods that came again while their worker ended, and static pods while a former one of their name does.
     again: HashMap<String, Arc<Pod>>,
     statics: HashSet<String>,
     listed: bool,
@@ -165,8 +169,12 @@ impl Manager {
             }
             return;
         }
-        let (sender, receiver) = watch::channel(Desired { pod, gone: false });
         let is_static = self.statics.contains(&uid);
+        if is_static && self.workers.values().any(|worker| goes_before(&worker.borrow(), &pod)) {
+            self.again.insert(uid, pod);
+            return;
+        }
+        let (sender, receiver) = watch::channel(Desired { pod, gone: false });
         let mut worker = Worker::new(self.parts.clone(), receiver, Arc::new(Notify::new()), is_static);
         worker.enter();
         worker.admit();
@@ -186,7 +194,8 @@ impl Manager {
 
     fn ended(&mut self, uid: &str) {
         self.workers.remove(uid);
-        if let Some(pod) = self.again.remove(uid) {
+        // Who waits for somebody else still goes on waiting.
+        for (_, pod) in std::mem::take(&mut self.again) {
             self.set(pod);
         }
     }
@@ -196,22 +205,62 @@ impl Manager {
         if !self.listed || std::mem::replace(&mut self.swept, true) {
             return;
         }
-        let wanted: HashSet<String> = self.workers.keys().cloned().collect();
+        let wanted: HashSet<String> = self.workers.keys().chain(self.again.keys()).cloned().collect();
         let parts = self.parts.clone();
         tokio::spawn(async move {
-            let orphans = match orphans::find(&parts, &wanted).await {
-                Ok(orphans) => orphans,
-                Err(error) => return tracing::warn!("cannot look for pods that are gone: {error}"),
-            };
-            for uid in orphans {
-                // One that came since is not an orphan.
-                if parts.context.pods.by_uid(&uid).is_some() {
-                    continue;
-                }
-                if let Err(error) = orphans::remove(&parts, &uid).await {
-                    tracing::warn!(uid, "cannot remove what is left of a pod: {error:#}");
-                }
+            let mut pause = SWEEP.0;
+            while !swept(&parts, &wanted).await {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(SWEEP.1);
             }
         });
+    }
+}
+
+/// Removes what is left of pods that are not `wanted`; false when something of them may still be there.
+async fn swept(parts: &Parts, wanted: &HashSet<String>) -> bool {
+    let orphans = match orphans::find(parts, wanted).await {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            tracing::warn!("cannot look for pods that are gone: {error}");
+            return false;
+        }
+    };
+    let mut all = true;
+    for uid in orphans {
+        // One that came since is not an orphan.
+        if parts.context.pods.by_uid(&uid).is_some() {
+            continue;
+        }
+        if let Err(error) = orphans::remove(parts, &uid).await {
+            tracing::warn!(uid, "cannot remove what is left of a pod: {error:#}");
+            all = false;
+        }
+    }
+    all
+}
+
+/// Whether a static pod must wait for another one of its name, which its file described before: both would
+/// have the same ports and folders of the host.
+fn goes_before(former: &Desired, pod: &Pod) -> bool {
+    let (before, now) = (&former.pod.metadata, &pod.metadata);
+    former.gone && (&before.namespace, &before.name) == (&now.namespace, &now.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_static_pod_waits_for_the_former_one_of_its_name() {
+        let pod = |name: &str, uid: &str| -> Pod {
+            serde_json::from_value(json!({ "metadata": { "namespace": "ns", "name": name, "uid": uid } })).unwrap()
+        };
+        let former = |gone| Desired { pod: Arc::new(pod("etcd-node", "1")), gone };
+        assert!(goes_before(&former(true), &pod("etcd-node", "2")));
+        assert!(!goes_before(&former(true), &pod("other-node", "2")));
+        assert!(!goes_before(&former(false), &pod("etcd-node", "2")));
     }
 }

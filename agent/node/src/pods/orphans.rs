@@ -17,7 +17,7 @@ pub async fn find(parts: &Parts, wanted: &HashSet<String>) -> Result<HashSet<Str
     Ok(found)
 }
 
-/// Ends and removes all that is left of a pod. What fails is tried again at the next start.
+/// Ends and removes all that is left of a pod. What fails may be tried again.
 pub async fn remove(parts: &Parts, uid: &str) -> anyhow::Result<()> {
     tracing::info!(uid, "removing what is left of a pod that is gone");
     let cri = &parts.context.cri;

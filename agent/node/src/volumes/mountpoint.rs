@@ -3,13 +3,13 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::error::{At, Problem, refused};
 
@@ -71,7 +71,24 @@ pub fn unmount(target: &Path) -> Result<(), Problem> {
     }
 }
 
-/// Unmounts everything at and below a path, the deepest first.
+/// Parts a mount from those that share with it what is mounted below: a bind mount and its source do, so
+/// that what is unmounted below the one would be unmounted below the other too.
+fn part(target: &Path) -> Result<(), Problem> {
+    // A link in its place would lead elsewhere; what was opened is what is parted.
+    let opened = match rustix::fs::open(target, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened.at("open", target)?,
+    };
+    let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    match rustix::mount::mount_change(path, MountPropagationFlags::PRIVATE) {
+        // Nothing is mounted there any more.
+        Err(Errno::INVAL) => Ok(()),
+        parted => parted.at("part from others", target),
+    }
+}
+
+/// Unmounts everything at and below a path, the deepest first. What is mounted elsewhere, and only shown
+/// here, stays there.
 pub fn unmount_below(base: &Path) -> Result<(), Problem> {
     let base = match base.canonicalize() {
         Ok(base) => base,
@@ -82,6 +99,9 @@ pub fn unmount_below(base: &Path) -> Result<(), Problem> {
         let mounts = below(&base)?;
         if mounts.is_empty() {
             return Ok(());
+        }
+        for mount in &mounts {
+            part(mount)?;
         }
         for mount in mounts {
             unmount(&mount)?;
@@ -155,5 +175,28 @@ mod tests {
         unmount_below(dir.path()).unwrap();
         assert!(!is_mount_point(&inner).unwrap());
         assert!(!deeper.exists());
+    }
+
+    #[test]
+    fn what_the_host_has_mounted_in_a_volume_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = dir.path().join("host");
+        std::fs::create_dir(&host).unwrap();
+        mount_virtual("tmpfs", &host, "size=65536").unwrap();
+        // As systemd has all that is mounted.
+        rustix::mount::mount_change(&host, MountPropagationFlags::SHARED).unwrap();
+        let (disk, pods) = (host.join("disks/one"), host.join("pods"));
+        let (whole, plain) = (pods.join("u/whole"), pods.join("u/plain"));
+        for folder in [&disk, &whole, &plain] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        bind(&host.join("disks"), &plain, false).unwrap();
+        mount_virtual("tmpfs", &disk, "size=65536").unwrap();
+        bind(&host.join("disks"), &whole, true).unwrap();
+        assert!(is_mount_point(&whole.join("one")).unwrap() && is_mount_point(&plain.join("one")).unwrap());
+        unmount_below(&pods).unwrap();
+        assert!(!is_mount_point(&whole).unwrap() && !is_mount_point(&plain).unwrap());
+        assert!(is_mount_point(&disk).unwrap(), "the host's own was unmounted");
+        unmount_below(dir.path()).unwrap();
     }
 }

@@ -45,7 +45,7 @@ pub fn mount(volume: &Path, path: &str, target: &Path) -> Result<(), Problem> {
         if (mounted.dev(), mounted.ino()) == (stat.st_dev, stat.st_ino) {
             return Ok(());
         }
-        mountpoint::unmount(target)?;
+        mountpoint::unmount_below(target)?;
     }
     prepare_target(target, kind.is_dir())?;
     let opened = format!("/proc/self/fd/{}", part.as_raw_fd());

@@ -132,6 +132,10 @@ fn a_lost_sandbox_begins_anew_unless_all_was_done() {
     lost.sandboxes[0].ready = false;
     assert_eq!(plan(&whole("Always"), &lost, &Known::default()).sandbox, Some(1));
     assert!(plan(&whole("Never"), &lost, &Known::default()).finished);
+    // Also where apps are yet to run: the worker fails such a pod.
+    let mut early = observed(vec![ended("init", 0)]);
+    early.sandboxes[0].ready = false;
+    assert!(plan(&whole("Never"), &early, &Known::default()).finished);
     // In the new one, init containers run again.
     let sandbox = Sandbox { id: "t".into(), attempt: 1, ready: true, created_at: 2, ips: Vec::new() };
     lost.sandboxes.insert(0, sandbox);
