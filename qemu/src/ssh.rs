@@ -28,16 +28,11 @@ impl Key {
 
     /// The key in that folder, made if it is not there.
     pub fn in_dir(dir: &Path) -> Result<Self, Error> {
-        let private = dir.join("id_ed25519");
-        if !private.exists() {
+        let (private, file) = (dir.join("id_ed25519"), dir.join("id_ed25519.pub"));
+        if !file.exists() {
             fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
-            Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-C", "keelson run", "-f"])
-                .arg(&private)
-                .run()
-                .map_err(|source| Error::Command { what: "cannot make an SSH key", source })?;
+            make(dir, &private, &file)?;
         }
-        let file = dir.join("id_ed25519.pub");
         let public = fs::read_to_string(&file).map_err(Error::io("read", file))?;
         Ok(Self { private, public: public.trim_end().to_owned() })
     }
@@ -62,9 +57,40 @@ impl Key {
     }
 }
 
+/// Makes both files, unless somebody else has meanwhile. The public one, which is looked for, is there last.
+fn make(dir: &Path, private: &Path, public: &Path) -> Result<(), Error> {
+    let lock = fs::File::create(dir.join(".lock")).map_err(Error::io("lock", dir))?;
+    lock.lock().map_err(Error::io("lock", dir))?;
+    if public.exists() {
+        return Ok(());
+    }
+    let work = tempfile::tempdir_in(dir).map_err(Error::io("make a folder in", dir))?;
+    let made = work.path().join("key");
+    Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "keelson run", "-f"])
+        .arg(&made)
+        .run()
+        .map_err(|source| Error::Command { what: "cannot make an SSH key", source })?;
+    fs::rename(&made, private).map_err(Error::io("write", private))?;
+    fs::rename(made.with_extension("pub"), public).map_err(Error::io("write", public))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_is_whole_whoever_else_makes_it_and_wherever_that_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("id_ed25519"), "half").unwrap();
+        let keys: Vec<String> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| Key::in_dir(dir.path()).unwrap().public)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]) && keys[0].starts_with("ssh-ed25519 "), "{keys:?}");
+        let derived = Command::new("ssh-keygen").arg("-y").arg("-f").arg(dir.path().join("id_ed25519")).output_text();
+        assert_eq!(derived.unwrap().trim(), keys[0]);
+    }
 
     #[test]
     fn the_key_is_made_once() {

@@ -25,7 +25,7 @@ use crate::setup;
 use crate::tend;
 
 /// Between two looks at the certificates.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
 /// How often the API server is asked whether it is ready, and how long it may take to answer.
 const LOOK: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(10);
@@ -141,7 +141,7 @@ async fn client(kubeconfig: &Path) -> Result<kube::Client> {
 /// Renews certificates; ends with this program after that, whose own is among them.
 async fn renew(options: &Options) -> Result<()> {
     loop {
-        tokio::time::sleep(DAY).await;
+        tokio::time::sleep(HOUR).await;
         let made = setup::setup(options)?;
         if !made.is_empty() {
             let mut command = Command::new("systemctl");

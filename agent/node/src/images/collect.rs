@@ -127,7 +127,7 @@ fn wanted(pods: &[Arc<PodView>], pause: Option<&str>) -> HashSet<String> {
             .chain(volumes.filter_map(|image| image.reference.as_deref()))
             .chain(ephemeral.filter_map(|container| container.image.as_deref()))
     });
-    images.chain(pause).filter_map(|image| Some(Reference::parse(image).ok()?.canonical())).collect()
+    images.chain(pause).filter_map(|image| Some(Reference::parse(image).ok()?.listed())).collect()
 }
 
 /// The disk that a filesystem of images is on.

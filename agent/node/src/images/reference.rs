@@ -60,6 +60,14 @@ impl Reference {
         std::iter::once(self.repository.clone()).chain(tag).chain(digest).collect()
     }
 
+    /// The name that it has among the images of this host: by its digest alone where there is one.
+    pub(super) fn listed(&self) -> String {
+        match &self.digest {
+            Some(digest) => format!("{}@{digest}", self.repository),
+            None => self.canonical(),
+        }
+    }
+
     /// Whether what it names may change: its tag is `latest` and there is no digest.
     pub(super) fn is_latest(&self) -> bool {
         self.digest.is_none() && self.tag.as_deref() == Some("latest")
@@ -156,6 +164,13 @@ mod tests {
         assert_eq!(canonical(&format!("quay.io/a:1@{DIGEST}")), format!("quay.io/a:1@{DIGEST}"));
         assert_eq!(canonical("[fd00::1]:5000/a"), "[fd00::1]:5000/a:latest");
         assert_eq!(canonical("x/a__b--c.d_e"), "docker.io/x/a__b--c.d_e:latest");
+    }
+
+    #[test]
+    fn what_is_named_by_tag_and_digest_is_listed_by_the_digest() {
+        let listed = |name: &str| Reference::parse(name).unwrap().listed();
+        assert_eq!(listed(&format!("quay.io/a:1@{DIGEST}")), format!("quay.io/a@{DIGEST}"));
+        assert_eq!(listed("busybox"), "docker.io/library/busybox:latest");
     }
 
     #[test]

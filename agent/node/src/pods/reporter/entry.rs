@@ -48,6 +48,8 @@ impl Entry {
     /// The API showed this status of the pod `target`.
     pub fn saw(&mut self, target: &str, version: Option<u64>, status: Value) {
         self.aim(target);
+        // Whoever said that it is not there may have been something in front of the API.
+        self.gone = false;
         if self.busy {
             self.seen = Some((version, status));
         } else {
@@ -170,6 +172,15 @@ mod tests {
         entry.saw("u", Some(7), ready("True"));
         assert!(!entry.want(target("u"), ready("True")));
         assert_eq!(entry.pause(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_pod_that_is_there_after_all_is_written_of_again() {
+        let mut entry = written();
+        assert!(entry.lost("u"));
+        assert!(!entry.want(target("u"), ready("False")));
+        entry.saw("u", Some(6), ready("True"));
+        assert!(entry.want(target("u"), ready("False")));
     }
 
     #[test]
