@@ -15,7 +15,7 @@ use super::pair::Pair;
 use super::store::{Purpose, Store};
 use super::taken::{Holder, holder};
 use super::{Credentials, Identity, JoinError, Report, Step, client, discovery, kubeconfig, pki, serving};
-use crate::config::{Identifiers, Settings};
+use crate::config::{Identifiers, Join, Settings, Token};
 
 /// What a certificate is asked for with.
 struct Bootstrap {
@@ -126,21 +126,36 @@ async fn bootstrap(settings: &Settings, store: &Store, report: Report<'_>) -> Re
         let what = "credentials of the kubeconfig";
         return Ok(Bootstrap { config: found.config, authority: found.authority, pair: found.pair, what });
     }
-    let Some(token) = &settings.join.token else {
-        return Err(match store.current(Purpose::Client)? {
-            Some(pair) if pair.validity.is_over(Timestamp::now()) => JoinError::Expired { at: pair.validity.not_after },
-            _ => JoinError::NothingToJoinBy { store: store.folder().to_owned() },
-        });
+    let token = match token(&settings.join) {
+        Ok(Some(token)) => token,
+        none => {
+            return Err(match (store.current(Purpose::Client)?, none) {
+                (Some(pair), _) if pair.validity.is_over(Timestamp::now()) => {
+                    JoinError::Expired { at: pair.validity.not_after }
+                }
+                (_, Err(error)) => error,
+                _ => JoinError::NothingToJoinBy { store: store.folder().to_owned() },
+            });
+        }
     };
-    let pem = match &settings.join.ca {
-        Some(pem) => pem.clone(),
-        None => discovery::discover(&settings.server, token, &settings.join.ca_hashes, report).await?,
+    let pem = match (&settings.join.ca, &settings.join.ca_file) {
+        (Some(pem), _) => pem.clone(),
+        (None, Some(path)) => std::fs::read_to_string(path).map_err(JoinError::files("read", path))?,
+        (None, None) => discovery::discover(&settings.server, &token, &settings.join.ca_hashes, report).await?,
     };
     let authority = pki::certificates(&pem, "the certificate of the cluster's authority")?;
     pki::pinned(&authority, &settings.join.ca_hashes)?;
     let mut config = client::config(&settings.server)?;
     config.auth_info.token = Some(token.reveal().into());
     Ok(Bootstrap { config, authority, pair: None, what: "token" })
+}
+
+/// The token; out of its file, where that was not there when the configuration was read.
+fn token(join: &Join) -> Result<Option<Token>, JoinError> {
+    let (None, Some(path)) = (&join.token, &join.token_file) else { return Ok(join.token.clone()) };
+    let text = std::fs::read_to_string(path).map_err(JoinError::files("read the token in", path))?;
+    let wrong = |why: String| JoinError::Certificate { what: format!("the token in {}", path.display()), why };
+    text.parse::<Token>().map(Some).map_err(wrong)
 }
 
 fn assemble(
@@ -194,4 +209,20 @@ fn pem(certificates: &[CertificateDer<'_>]) -> String {
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     };
     certificates.iter().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_file_that_came_late_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let join = Join { token_file: Some(path.clone()), ..Join::default() };
+        assert!(matches!(token(&join), Err(JoinError::Files { .. })));
+        std::fs::write(&path, "keel01.0123456789abcdef\n").unwrap();
+        assert_eq!(token(&join).unwrap().unwrap().id(), "keel01");
+        assert!(token(&Join::default()).unwrap().is_none());
+    }
 }
