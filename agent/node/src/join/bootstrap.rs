@@ -38,7 +38,9 @@ pub async fn credentials(
         return Ok(credentials);
     }
     let bootstrap = bootstrap(settings, &store, report).await?;
-    let own = bootstrap.pair.as_ref().filter(|pair| is_ours(pair, settings)).cloned();
+    let kept = store.current(Purpose::Client)?.filter(|pair| is_ours(pair, settings));
+    let own = bootstrap.pair.clone().filter(|pair| is_ours(pair, settings));
+    let own = own.map(|pair| lasting(pair, kept));
     if let Some(pair) = own.as_ref().filter(|pair| pair.validity.is_over(Timestamp::now())) {
         return Err(JoinError::Expired { at: pair.validity.not_after });
     }
@@ -116,6 +118,12 @@ async fn from_before(settings: &Settings, store: &Store) -> Result<Option<Creden
 
 fn is_ours(pair: &Pair, settings: &Settings) -> bool {
     pair.common_name == common_name(&settings.name)
+}
+
+/// Of a kubeconfig's own certificate and the kept one, the one that holds for longer. The kubeconfig stays as it was
+/// given: what its certificate was renewed to is in the store.
+fn lasting(own: Pair, kept: Option<Pair>) -> Pair {
+    kept.filter(|kept| kept.validity.not_after > own.validity.not_after).unwrap_or(own)
 }
 
 /// What there is to join by.
@@ -213,7 +221,26 @@ fn pem(certificates: &[CertificateDer<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
     use super::*;
+
+    fn until(year: i32) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        Pair::read(format!("{}{}", certificate.pem(), key.serialize_pem()), "it").unwrap()
+    }
+
+    #[test]
+    fn what_a_kubeconfigs_certificate_was_renewed_to_is_used() {
+        let chosen = |own, kept| lasting(own, kept).validity.not_after.to_string();
+        assert_eq!(chosen(until(2026), Some(until(2027))), "2027-01-01T00:00:00Z");
+        // Somebody gave it a new kubeconfig since.
+        assert_eq!(chosen(until(2028), Some(until(2027))), "2028-01-01T00:00:00Z");
+        assert_eq!(chosen(until(2026), None), "2026-01-01T00:00:00Z");
+    }
 
     #[test]
     fn a_token_file_that_came_late_is_read() {
