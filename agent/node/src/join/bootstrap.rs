@@ -99,11 +99,14 @@ async fn ask(
 
 /// What an earlier run kept, when it still holds and is for this node and cluster.
 async fn from_before(settings: &Settings, store: &Store) -> Result<Option<Credentials>, JoinError> {
-    let (Some(pair), Some(authority)) = (store.current(Purpose::Client)?, store.authority()?) else { return Ok(None) };
+    let (Some(pair), Some(kept)) = (store.current(Purpose::Client)?, store.authority()?) else { return Ok(None) };
     if !is_ours(&pair, settings) || pair.validity.is_over(Timestamp::now()) {
         return Ok(None);
     }
-    let authority = pki::certificates(&authority, "the kept certificate of the cluster's authority")?;
+    let authority = match written(&settings.join) {
+        Some(pem) => pki::certificates(pem, "the certificate of the cluster's authority")?,
+        None => pki::certificates(&kept, "the kept certificate of the cluster's authority")?,
+    };
     if pki::pinned(&authority, &settings.join.ca_hashes).is_err() {
         tracing::warn!("the configuration names another cluster than the one joined before");
         return Ok(None);
@@ -114,6 +117,12 @@ async fn from_before(settings: &Settings, store: &Store) -> Result<Option<Creden
         None => None,
     };
     assemble(settings, store, authority, server_name, pair).map(Some)
+}
+
+/// The authority as the configuration has it, PEM, which goes before what was kept at the join: where a cluster changes
+/// its authority, that is how its nodes hear of it. Not beside a kubeconfig, which has its own.
+fn written(join: &Join) -> Option<&String> {
+    join.ca.as_ref().filter(|_| join.kubeconfig.is_none())
 }
 
 fn is_ours(pair: &Pair, settings: &Settings) -> bool {
@@ -240,6 +249,15 @@ mod tests {
         // Somebody gave it a new kubeconfig since.
         assert_eq!(chosen(until(2028), Some(until(2027))), "2028-01-01T00:00:00Z");
         assert_eq!(chosen(until(2026), None), "2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn an_authority_that_is_written_goes_before_the_kept_one() {
+        let join = Join { ca: Some("new".to_owned()), ..Join::default() };
+        assert_eq!(written(&join).map(String::as_str), Some("new"));
+        let join = Join { kubeconfig: Some("/k".into()), ..join };
+        assert_eq!(written(&join), None);
+        assert_eq!(written(&Join::default()), None);
     }
 
     #[test]
