@@ -146,7 +146,7 @@ async fn leave(
 /// The node's own client; a machine that has not joined does not join to leave.
 async fn client(settings: &Settings) -> Result<kube::Client, Failure> {
     let mut settings = settings.clone();
-    settings.join.token = None;
+    (settings.join.token, settings.join.token_file) = (None, None);
     let quiet = |_: &Step| {};
     let credentials = join::credentials(&settings, &quiet, None).await.map_err(|error| Failure::join(&error))?;
     join::client(&credentials).map_err(|error| Failure::join(&error))

@@ -32,10 +32,14 @@ pub struct Taint {
 pub struct Join {
     /// The bootstrap token.
     pub token: Option<Token>,
+    /// The file that was to have it, where there is none: who joins looks again.
+    pub token_file: Option<PathBuf>,
     /// Of the authority's key one of these is the hash.
     pub ca_hashes: Vec<CaHash>,
     /// The authority's certificate itself, PEM.
     pub ca: Option<String>,
+    /// The file that was to have it, where there is none: who joins looks again.
+    pub ca_file: Option<PathBuf>,
     /// A kubeconfig, of this node or to bootstrap with.
     pub kubeconfig: Option<PathBuf>,
     /// Whether a node of this name may be taken over from another machine that is ready.

@@ -105,7 +105,16 @@ fn tokens_come_from_files_too() {
     let text = format!("server = \"master:6443\"\ntoken-file = \"/token\"\n{}", hash());
     let settings = read_on(&text, "one", &[("/token", "keel01.0123456789abcdef\n")]).unwrap();
     assert_eq!(settings.join.token.unwrap().reveal(), "keel01.0123456789abcdef");
-    assert!(read_on(&text, "one", &[]).unwrap_err().contains("cannot read /token"));
+    assert!(read_on(&text, "one", &[("/token", "none")]).unwrap_err().contains("/token: this is no bootstrap token"));
+}
+
+#[test]
+fn what_is_joined_by_may_be_gone() {
+    let text = "server = \"master:6443\"\ntoken-file = \"/token\"\nca = \"/ca\"\n";
+    let join = read_on(text, "one", &[]).unwrap().join;
+    assert_eq!((join.token, join.ca), (None, None));
+    assert_eq!(join.token_file.as_deref(), Some(Path::new("/token")));
+    assert_eq!(join.ca_file.as_deref(), Some(Path::new("/ca")));
 }
 
 #[test]

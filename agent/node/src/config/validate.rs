@@ -2,6 +2,7 @@
 //! shows them all.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -146,19 +147,22 @@ impl Check<'_> {
         if let (Some(_), Some(file)) = (&raw.token, &raw.token_file) {
             self.report(file.span(), "there is `token` already; write one of them");
         }
-        let token = match (&raw.token, &raw.token_file) {
-            (Some(token), _) => self.value(token, str::parse::<Token>),
-            (None, Some(file)) => {
-                let text = (self.facts.read)(Path::new(file.get_ref()));
-                self.value(file, |path| {
-                    let text = text.map_err(|error| format!("cannot read {path}: {error}"))?;
-                    text.parse().map_err(|why| format!("{path}: {why}"))
-                })
-            }
-            (None, None) => None,
+        let (token, token_file) = match (&raw.token, &raw.token_file) {
+            (Some(token), _) => (self.value(token, str::parse::<Token>), None),
+            (None, Some(file)) => match (self.facts.read)(Path::new(file.get_ref())) {
+                Err(error) if is_gone(&error) => (None, self.value(file, words::path)),
+                text => {
+                    let token = self.value(file, |path| {
+                        let text = text.map_err(|error| format!("cannot read {path}: {error}"))?;
+                        text.parse::<Token>().map_err(|why| format!("{path}: {why}"))
+                    });
+                    (token, None)
+                }
+            },
+            (None, None) => (None, None),
         };
         let ca_hashes = self.each(raw.ca_hash.as_ref(), str::parse);
-        let ca = raw.ca.as_ref().and_then(|ca| self.ca(ca));
+        let (ca, ca_file) = raw.ca.as_ref().map(|ca| self.ca(ca)).unwrap_or_default();
         let written = raw.token.as_ref().or(raw.token_file.as_ref());
         if let (Some(token), None, None) = (written, &raw.ca_hash, &raw.ca) {
             self.report(
@@ -168,20 +172,24 @@ impl Check<'_> {
             );
         }
         let kubeconfig = self.option(&raw.kubeconfig, words::path);
-        Join { token, ca_hashes, ca, kubeconfig, replace: false }
+        Join { token, token_file, ca_hashes, ca, ca_file, kubeconfig, replace: false }
     }
 
-    /// The authority's certificate, from a file or written out.
-    fn ca(&mut self, text: &Text) -> Option<String> {
+    /// The authority's certificate, from a file or written out; or the file, where there is none.
+    fn ca(&mut self, text: &Text) -> (Option<String>, Option<PathBuf>) {
         let pem = match text.get_ref().contains("-----BEGIN") {
             true => Ok(text.get_ref().clone()),
             false => (self.facts.read)(Path::new(text.get_ref())),
         };
-        self.value(text, |path| match pem {
+        if pem.as_ref().is_err_and(is_gone) {
+            return (None, self.value(text, words::path));
+        }
+        let pem = self.value(text, |path| match pem {
             Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(pem),
             Ok(_) => Err("there is no certificate in it; write a PEM, or the path of one".to_owned()),
             Err(error) => Err(format!("cannot read {path}: {error}")),
-        })
+        });
+        (pem, None)
     }
 
     fn name(&mut self, raw: &Raw) -> String {
@@ -285,6 +293,12 @@ impl Check<'_> {
         }
         all
     }
+}
+
+/// Whether there is no such file. What a host joins by may be gone once it has joined, as a boot forgets what is
+/// below /run: that must not keep the node from starting.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 fn known<'a>(key: &'a str, names: &[&'a str]) -> Result<&'a str, String> {

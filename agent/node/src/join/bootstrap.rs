@@ -15,7 +15,7 @@ use super::pair::Pair;
 use super::store::{Purpose, Store};
 use super::taken::{Holder, holder};
 use super::{Credentials, Identity, JoinError, Report, Step, client, discovery, kubeconfig, pki, serving};
-use crate::config::{Identifiers, Settings};
+use crate::config::{Identifiers, Join, Settings, Token};
 
 /// What a certificate is asked for with.
 struct Bootstrap {
@@ -38,7 +38,9 @@ pub async fn credentials(
         return Ok(credentials);
     }
     let bootstrap = bootstrap(settings, &store, report).await?;
-    let own = bootstrap.pair.as_ref().filter(|pair| is_ours(pair, settings)).cloned();
+    let kept = store.current(Purpose::Client)?.filter(|pair| is_ours(pair, settings));
+    let own = bootstrap.pair.clone().filter(|pair| is_ours(pair, settings));
+    let own = own.map(|pair| lasting(pair, kept));
     if let Some(pair) = own.as_ref().filter(|pair| pair.validity.is_over(Timestamp::now())) {
         return Err(JoinError::Expired { at: pair.validity.not_after });
     }
@@ -97,11 +99,14 @@ async fn ask(
 
 /// What an earlier run kept, when it still holds and is for this node and cluster.
 async fn from_before(settings: &Settings, store: &Store) -> Result<Option<Credentials>, JoinError> {
-    let (Some(pair), Some(authority)) = (store.current(Purpose::Client)?, store.authority()?) else { return Ok(None) };
+    let (Some(pair), Some(kept)) = (store.current(Purpose::Client)?, store.authority()?) else { return Ok(None) };
     if !is_ours(&pair, settings) || pair.validity.is_over(Timestamp::now()) {
         return Ok(None);
     }
-    let authority = pki::certificates(&authority, "the kept certificate of the cluster's authority")?;
+    let authority = match written(&settings.join) {
+        Some(pem) => pki::certificates(pem, "the certificate of the cluster's authority")?,
+        None => pki::certificates(&kept, "the kept certificate of the cluster's authority")?,
+    };
     if pki::pinned(&authority, &settings.join.ca_hashes).is_err() {
         tracing::warn!("the configuration names another cluster than the one joined before");
         return Ok(None);
@@ -114,8 +119,20 @@ async fn from_before(settings: &Settings, store: &Store) -> Result<Option<Creden
     assemble(settings, store, authority, server_name, pair).map(Some)
 }
 
+/// The authority as the configuration has it, PEM, which goes before what was kept at the join: where a cluster changes
+/// its authority, that is how its nodes hear of it. Not beside a kubeconfig, which has its own.
+fn written(join: &Join) -> Option<&String> {
+    join.ca.as_ref().filter(|_| join.kubeconfig.is_none())
+}
+
 fn is_ours(pair: &Pair, settings: &Settings) -> bool {
     pair.common_name == common_name(&settings.name)
+}
+
+/// Of a kubeconfig's own certificate and the kept one, the one that holds for longer. The kubeconfig stays as it was
+/// given: what its certificate was renewed to is in the store.
+fn lasting(own: Pair, kept: Option<Pair>) -> Pair {
+    kept.filter(|kept| kept.validity.not_after > own.validity.not_after).unwrap_or(own)
 }
 
 /// What there is to join by.
@@ -126,21 +143,36 @@ async fn bootstrap(settings: &Settings, store: &Store, report: Report<'_>) -> Re
         let what = "credentials of the kubeconfig";
         return Ok(Bootstrap { config: found.config, authority: found.authority, pair: found.pair, what });
     }
-    let Some(token) = &settings.join.token else {
-        return Err(match store.current(Purpose::Client)? {
-            Some(pair) if pair.validity.is_over(Timestamp::now()) => JoinError::Expired { at: pair.validity.not_after },
-            _ => JoinError::NothingToJoinBy { store: store.folder().to_owned() },
-        });
+    let token = match token(&settings.join) {
+        Ok(Some(token)) => token,
+        none => {
+            return Err(match (store.current(Purpose::Client)?, none) {
+                (Some(pair), _) if pair.validity.is_over(Timestamp::now()) => {
+                    JoinError::Expired { at: pair.validity.not_after }
+                }
+                (_, Err(error)) => error,
+                _ => JoinError::NothingToJoinBy { store: store.folder().to_owned() },
+            });
+        }
     };
-    let pem = match &settings.join.ca {
-        Some(pem) => pem.clone(),
-        None => discovery::discover(&settings.server, token, &settings.join.ca_hashes, report).await?,
+    let pem = match (&settings.join.ca, &settings.join.ca_file) {
+        (Some(pem), _) => pem.clone(),
+        (None, Some(path)) => std::fs::read_to_string(path).map_err(JoinError::files("read", path))?,
+        (None, None) => discovery::discover(&settings.server, &token, &settings.join.ca_hashes, report).await?,
     };
     let authority = pki::certificates(&pem, "the certificate of the cluster's authority")?;
     pki::pinned(&authority, &settings.join.ca_hashes)?;
     let mut config = client::config(&settings.server)?;
     config.auth_info.token = Some(token.reveal().into());
     Ok(Bootstrap { config, authority, pair: None, what: "token" })
+}
+
+/// The token; out of its file, where that was not there when the configuration was read.
+fn token(join: &Join) -> Result<Option<Token>, JoinError> {
+    let (None, Some(path)) = (&join.token, &join.token_file) else { return Ok(join.token.clone()) };
+    let text = std::fs::read_to_string(path).map_err(JoinError::files("read the token in", path))?;
+    let wrong = |why: String| JoinError::Certificate { what: format!("the token in {}", path.display()), why };
+    text.parse::<Token>().map(Some).map_err(wrong)
 }
 
 fn assemble(
@@ -194,4 +226,48 @@ fn pem(certificates: &[CertificateDer<'_>]) -> String {
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     };
     certificates.iter().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn until(year: i32) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        Pair::read(format!("{}{}", certificate.pem(), key.serialize_pem()), "it").unwrap()
+    }
+
+    #[test]
+    fn what_a_kubeconfigs_certificate_was_renewed_to_is_used() {
+        let chosen = |own, kept| lasting(own, kept).validity.not_after.to_string();
+        assert_eq!(chosen(until(2026), Some(until(2027))), "2027-01-01T00:00:00Z");
+        // Somebody gave it a new kubeconfig since.
+        assert_eq!(chosen(until(2028), Some(until(2027))), "2028-01-01T00:00:00Z");
+        assert_eq!(chosen(until(2026), None), "2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn an_authority_that_is_written_goes_before_the_kept_one() {
+        let join = Join { ca: Some("new".to_owned()), ..Join::default() };
+        assert_eq!(written(&join).map(String::as_str), Some("new"));
+        let join = Join { kubeconfig: Some("/k".into()), ..join };
+        assert_eq!(written(&join), None);
+        assert_eq!(written(&Join::default()), None);
+    }
+
+    #[test]
+    fn a_token_file_that_came_late_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let join = Join { token_file: Some(path.clone()), ..Join::default() };
+        assert!(matches!(token(&join), Err(JoinError::Files { .. })));
+        std::fs::write(&path, "keel01.0123456789abcdef\n").unwrap();
+        assert_eq!(token(&join).unwrap().unwrap().id(), "keel01");
+        assert!(token(&Join::default()).unwrap().is_none());
+    }
 }
