@@ -43,6 +43,8 @@ impl Renewal {
                     tracing::info!(until = %pair.validity.not_after, "renewed the certificate of this node");
                     identity.renew_client(pair);
                     wait = FIRST_WAIT;
+                    // By a clock that is ahead the next one is due at once.
+                    tokio::time::sleep(FIRST_WAIT).await;
                 }
                 Err(error) => {
                     tracing::warn!(
@@ -79,6 +81,8 @@ impl Renewal {
                     tracing::info!(until = %pair.validity.not_after, "the cluster signed the serving certificate");
                     identity.renew_serving(pair);
                     wait = FIRST_WAIT;
+                    // By a clock that is ahead the next one is due at once.
+                    tokio::time::sleep(FIRST_WAIT).await;
                 }
                 Err(error) => {
                     tracing::warn!("there is no serving certificate from the cluster: {}", error.whole());
