@@ -76,8 +76,13 @@ pub fn unmount(target: &Path) -> Result<(), Problem> {
 fn part(target: &Path) -> Result<(), Problem> {
     // A link in its place would lead elsewhere; what was opened is what is parted.
     let opened = match rustix::fs::open(target, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(opened) => opened,
         Err(Errno::NOENT) => return Ok(()),
-        opened => opened.at("open", target)?,
+        // What a dead server had mounted cannot be opened, but unmounted: no pod is to wait for it.
+        Err(error) => {
+            tracing::warn!(target = %target.display(), "cannot open what is mounted: {error}");
+            return Ok(());
+        }
     };
     let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
     match rustix::mount::mount_change(path, MountPropagationFlags::PRIVATE) {
