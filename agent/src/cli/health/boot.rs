@@ -246,7 +246,11 @@ async fn give_up(
         let why = report.problems().join("; ");
         print::line(&format!("The host goes back to {}: {why} (this is not on record: {error:#})", back.label()))?;
     }
-    restart(bus).await?;
+    // From now on it counts as given up, for which nothing more would be done.
+    while let Err(error) = restart(bus).await {
+        eprintln!("the host does not go down, which is tried again: {error:#}");
+        tokio::time::sleep(AGAIN).await;
+    }
     Ok(ExitCode::FAILURE)
 }
 
