@@ -1,12 +1,10 @@
 //! The classic walk with `keelctl`, and the same by the stock `docker` client.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use keelson_common::command::CommandExt;
-use keelson_tests::containers::{ContainerHost, eventually};
-use keelson_tests::keelson::{Run, finish};
+use keelson_tests::containers::{Terminal, eventually};
 
 use crate::tools::{host, inspect, wait_for};
 
@@ -137,32 +135,32 @@ fn linked_containers_talk_by_name_and_nobody_else_does() -> Result<()> {
 #[test]
 fn terminals_are_attached_left_and_taken_up_again() -> Result<()> {
     let mut host = host()?;
+    let mut command = host.keelctl_command()?;
+    command.args(["run", "-it", "--name", "shell", "busybox"]);
+    let mut terminal = Terminal::start(command, 30, 90)?;
+    terminal.expect("# ")?;
+    terminal.send(b"tty; A=kept\n")?;
+    terminal.expect("/dev/")?;
+    let name = terminal.expect("\n")?;
+    ensure!(name.starts_with("pts/0") || name.starts_with("console"), "no terminal: {name:?}");
+    terminal.expect("# ")?;
     // ctrl-p ctrl-q leaves the container running.
-    let first = typed(
-        &host,
-        "run -it --name shell busybox",
-        "sleep 2; echo 'tty; A=kept'; sleep 1; printf '\\020\\021'; sleep 1",
-    )?;
-    ensure!(first.stdout.contains("/dev/pts/0") || first.stdout.contains("/dev/console"), "no terminal: {first:?}");
+    terminal.send(&[16, 17])?;
+    ensure!(terminal.end()?.code() == Some(0), "it was not left");
     wait_for(&host, "shell", "running")?;
     host.kill_daemon()?;
     host.restart_daemon()?;
-    let second = typed(&host, "attach shell", "sleep 1; echo 'echo it was $A'; sleep 1; echo 'exit 5'; sleep 2")?;
-    ensure!(second.stdout.contains("it was kept"), "the shell is another: {second:?}");
-    ensure!(second.code == Some(5), "{second:?}");
+    let mut command = host.keelctl_command()?;
+    command.args(["attach", "shell"]);
+    let mut terminal = Terminal::start(command, 25, 70)?;
+    terminal.expect("# ")?;
+    terminal.send(b"echo it was $A\n")?;
+    terminal.expect("it was kept")?;
+    terminal.send(b"exit 5\n")?;
+    let ended = terminal.end()?;
+    ensure!(ended.code() == Some(5), "{ended:?}");
     host.ok(&["rm", "shell"])?;
     host.no_leaks()
-}
-
-/// Runs `keelctl WORDS` on a terminal, at which the shell commands `input` type.
-fn typed(host: &ContainerHost, words: &str, input: &str) -> Result<Run> {
-    let mut keelctl = host.keelctl_command()?;
-    let call = format!("{} {words}", keelctl.get_program().to_string_lossy());
-    let typing = format!("({input}) | timeout 30 script --quiet --return --command \"$0\" /dev/null");
-    let environment: Vec<_> =
-        keelctl.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
-    keelctl = Command::new("sh");
-    finish(keelctl.args(["-c", &typing, &call]).envs(environment))
 }
 
 #[test]
