@@ -1,12 +1,10 @@
 //! The classic walk with `keelctl`, and the same by the stock `docker` client.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use keelson_common::command::CommandExt;
 use keelson_tests::containers::{Terminal, eventually};
 
-use crate::tools::{host, inspect, wait_for};
+use crate::tools::{SOON, host, inspect, wait_for};
 
 #[test]
 fn run_ps_start_exec_logs_stop() -> Result<()> {
@@ -36,14 +34,17 @@ fn run_ps_start_exec_logs_stop() -> Result<()> {
         listed.contains(&id[..12]) && listed.contains("0.0.0.0:8080->80/tcp") && listed.contains("Up "),
         "{listed}"
     );
-    let fetched = host
-        .namespace()
-        .command("curl")
-        .args(["--silent", "--max-time", "5", "http://127.0.0.1:8080/passwd"])
-        .output_text()?;
-    ensure!(fetched.contains("app:x:1000"), "{fetched}");
+    // It runs, which is not yet to say that it listens.
+    let mut fetched = String::new();
+    let served = eventually(SOON, || {
+        let mut curl = host.namespace().command("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "5", "http://127.0.0.1:8080/passwd"]);
+        fetched = curl.output_text().unwrap_or_else(|error| error.to_string());
+        fetched.contains("app:x:1000")
+    });
+    ensure!(served, "{fetched}");
     ensure!(
-        eventually(Duration::from_secs(5), || host
+        eventually(SOON, || host
             .keelctl(&["logs", "web"])
             .is_ok_and(|run| run.stderr.contains("/passwd") || run.stdout.contains("/passwd"))),
         "nothing logged"
@@ -106,28 +107,30 @@ fn linked_containers_talk_by_name_and_nobody_else_does() -> Result<()> {
         "-h",
         "/etc",
     ])?;
+    let address = inspect(&host, "db")?["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default().to_owned();
+    let url = format!("http://{address}/passwd");
+    // It runs, which is not yet to say that it listens.
+    let served = || host.namespace().command("curl").args(["--silent", "--max-time", "2", &url]).run().is_ok();
+    ensure!(eventually(SOON, served), "{url} is not served");
     let script =
         "echo $STORE_PORT_80_TCP_PORT $STORE_ENV_SECRET $STORE_NAME; wget -qO- http://store/passwd | grep -c app";
     let told = host.ok(&["run", "--rm", "--name", "client", "--link", "db:store", "busybox", "sh", "-c", script])?;
     ensure!(told == "80 42 /client/store\n1", "{told}");
-    let address = inspect(&host, "db")?["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default().to_owned();
     // From the machine next door, with a route to the bridge: no.
-    neighbour
-        .command("curl")
-        .args(["--silent", "--max-time", "2", &format!("http://{address}/passwd")])
-        .output_text()
-        .unwrap_err();
-    host.namespace()
-        .command("curl")
-        .args(["--silent", "--max-time", "2", &format!("http://{address}/passwd")])
-        .run()?;
+    neighbour.command("curl").args(["--silent", "--max-time", "2", &url]).output_text().unwrap_err();
+    ensure!(eventually(SOON, served), "{url} is not served any more");
     // The name follows when the linked one restarts with another address.
     host.ok(&["run", "--detach", "--name", "stays", "--link", "db:store", "busybox", "sleep", "1000"])?;
     host.ok(&["stop", "--time", "0", "db"])?;
     host.ok(&["run", "--detach", "--name", "takes-the-address", "busybox", "sleep", "1000"])?;
     host.ok(&["start", "db"])?;
-    let fetched = host.ok(&["exec", "stays", "wget", "-qO-", "http://store/passwd"])?;
-    ensure!(fetched.contains("app:x:1000"), "{fetched}");
+    let mut fetched = String::new();
+    let follows = eventually(SOON, || {
+        let run = host.keelctl(&["exec", "stays", "wget", "-qO-", "http://store/passwd"]);
+        fetched = run.map_or_else(|error| error.to_string(), |run| run.stdout + &run.stderr);
+        fetched.contains("app:x:1000")
+    });
+    ensure!(follows, "{fetched}");
     host.ok(&["rm", "--force", "stays", "takes-the-address", "db"])?;
     host.no_leaks()
 }
