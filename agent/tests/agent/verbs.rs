@@ -1,6 +1,7 @@
 //! keeld and keelctl against a real sysroot, repository and bus: every verb beside upgrade, and
 //! several clients at once.
 
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -122,12 +123,17 @@ fn a_second_client_is_told_what_runs_or_joins_it() {
     first.wait().unwrap();
     assert!(downloading(&world));
     let mut follower = world.command(&["upgrade"]);
-    let follower = follower.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut follower = follower.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(follower.stderr.take().unwrap());
+    let mut told = String::new();
+    // The upgrade ends once the gate is open: nobody could follow it any more.
+    while !told.contains("Following the upgrade that uid 0 started") {
+        assert!(said.read_line(&mut told).unwrap() > 0, "it does not follow: {told}");
+    }
     world.server.open_gate();
+    said.read_to_string(&mut told).unwrap();
     let output = follower.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("Following the upgrade that uid 0 started"));
+    assert!(output.status.success(), "{told}");
     assert!(text(&output.stdout).contains("2 is deployed."));
     assert_eq!(world.versions(), ["2", "1"]);
 }

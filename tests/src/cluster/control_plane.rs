@@ -193,8 +193,13 @@ impl ControlPlane {
 
     /// Waits for a server, and fails when any of them ends meanwhile.
     fn wait_ready(&mut self, name: &str, ready: impl Fn(&Self) -> bool) -> Result<()> {
-        let ok = eventually(START, || ready(self) || self.servers.iter_mut().any(|(_, process)| process.has_ended()));
-        ensure!(ok && ready(self), "{}", self.logs(&format!("{name} does not start")));
+        // Asked once more, it might say no: it is said of a moment.
+        let mut done = false;
+        eventually(START, || {
+            done = ready(self);
+            done || self.servers.iter_mut().any(|(_, process)| process.has_ended())
+        });
+        ensure!(done, "{}", self.logs(&format!("{name} does not start")));
         Ok(())
     }
 

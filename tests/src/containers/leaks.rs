@@ -16,7 +16,7 @@ use super::{Namespace, eventually};
 /// What is left once nothing ends by itself any more.
 pub fn settled(host: &ContainerHost) -> Vec<String> {
     let mut left = Vec::new();
-    eventually(Duration::from_secs(10), || {
+    eventually(Duration::from_secs(30), || {
         left = found(host);
         left.is_empty()
     });
@@ -264,7 +264,7 @@ mod tests {
             assert!(left.contains(what), "no {what} in\n{left}");
         }
         host.ctr(&["task", "kill", "--signal", "KILL", "left"])?;
-        assert!(eventually(Duration::from_secs(5), || host.ctr(&["container", "delete", "left"]).is_ok()));
+        assert!(eventually(Duration::from_secs(30), || host.ctr(&["container", "delete", "left"]).is_ok()));
         host.no_leaks()
     }
 

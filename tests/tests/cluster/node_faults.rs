@@ -117,7 +117,11 @@ fn a_liveness_probe_that_hangs(place: &Place<'_>) -> Result<()> {
     place.make(&[pod("a", &sleeper("livenessProbe", probe))])?;
     place.event("a", "Unhealthy", &["Liveness probe failed", "timed out"])?;
     place.event("a", "Killing", &["failed liveness probe, will be restarted"])?;
-    place.wait("pod/a", ".status.containerStatuses[0].restartCount", "1")
+    // Again and again: whoever comes late finds more than one.
+    place.until("it is restarted", || {
+        let count = place.field("pod/a", ".status.containerStatuses[0].restartCount")?;
+        Ok(count.parse::<u32>().is_ok_and(|count| count > 0))
+    })
 }
 
 fn a_readiness_probe_that_nobody_answers(place: &Place<'_>) -> Result<()> {

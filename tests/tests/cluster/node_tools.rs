@@ -1,8 +1,10 @@
 //! What a person does with a running pod by kubectl: logs, exec, attach, port-forward, cp.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::place::{Place, pod, shell, web};
@@ -22,12 +24,22 @@ pub fn exec_hands_on_input_and_exit_codes(place: &Place<'_>) -> Result<()> {
 }
 
 pub fn logs_are_followed(place: &Place<'_>) -> Result<()> {
-    let mut teller = pod("teller", &shell("for i in 1 2 3 4; do echo line $i; sleep 0.5; done"));
+    // It has not ended before somebody follows it, however long kubectl takes to start.
+    let told = "echo line 1; echo line 2; until [ -e /go ]; do sleep 0.1; done; echo line 3; echo line 4";
+    let mut teller = pod("teller", &shell(told));
     teller["spec"]["restartPolicy"] = json!("Never");
     place.make(&[teller])?;
-    place.ok(&["wait", "pod/teller", "--for=jsonpath={.status.containerStatuses[0].started}=true", "--timeout=60s"])?;
+    place.ready("teller")?;
     let all = "line 1\nline 2\nline 3\nline 4";
-    ensure!(place.ok(&["logs", "--follow", "teller"])? == all);
+    let mut follow = place.command(&["logs", "--follow", "teller"])?.stdout(Stdio::piped()).spawn()?;
+    let mut log = BufReader::new(follow.stdout.take().context("no standard output")?);
+    let mut followed = String::new();
+    while followed.lines().count() < 2 {
+        ensure!(log.read_line(&mut followed)? > 0, "the log ends with {followed:?}");
+    }
+    place.sh("teller", "touch /go")?;
+    log.read_to_string(&mut followed)?;
+    ensure!(follow.wait()?.success() && followed.trim_end() == all, "{followed:?}");
     place.wait("pod/teller", ".status.phase", "Succeeded")?;
     ensure!(place.ok(&["logs", "teller"])? == all);
     ensure!(place.ok(&["logs", "--tail=1", "teller"])? == "line 4");

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use keelson_common::command::CommandExt;
@@ -143,10 +142,11 @@ fn every_node_has_a_daemon(place: &Place<'_>) -> Result<()> {
     container["env"] = json!([{ "name": "NODE", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }]);
     place.make(&[set("DaemonSet", "agent", &container, &json!({}))])?;
     place.ok(&["rollout", "status", "daemonset/agent", "--timeout=60s"])?;
-    let logged = place.ok(&["logs", "--selector=app=agent"])?;
-    let logged: BTreeSet<&str> = logged.lines().collect();
-    ensure!(logged == BTreeSet::from(["on one", "on two"]), "{logged:?}");
-    Ok(())
+    // They run, and say so a moment later.
+    place.until("a daemon on each node has told where it is", || {
+        let logged = place.ok(&["logs", "--selector=app=agent"])?;
+        Ok(logged.lines().collect::<BTreeSet<_>>() == BTreeSet::from(["on one", "on two"]))
+    })
 }
 
 fn a_job_ends(place: &Place<'_>) -> Result<()> {
@@ -170,7 +170,8 @@ fn a_job_ends(place: &Place<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Three in a row: whoever only looked now and then would be lucky with one.
+/// Three in a row: whoever only looked now and then would be lucky with one. When the node saw it is in the pod;
+/// kubectl may take seconds to start while other checks run.
 fn ends_are_seen_at_once(place: &Place<'_>) -> Result<()> {
     let pods = [1, 6, 11].map(|seconds| {
         let mut pod = pod(&format!("after-{seconds}"), &shell(&format!("sleep {seconds}")));
@@ -181,10 +182,15 @@ fn ends_are_seen_at_once(place: &Place<'_>) -> Result<()> {
     for pod in pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str()) {
         let pod = format!("pod/{pod}");
         place.wait(&pod, ".status.phase", "Succeeded")?;
-        let seen = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let ended = place.field(&pod, ".status.containerStatuses[0].state.terminated.finishedAt")?;
-        let ended = Command::new("date").args(["+%s", "--date", &ended]).output_text()?.trim().parse::<u64>()?;
-        ensure!(seen - ended < 5, "the end of {pod} was seen after {} s", seen - ended);
+        let time = |path: &str| -> Result<u64> {
+            let time = place.field(&pod, path)?;
+            Ok(Command::new("date").args(["+%s", "--date", &time]).output_text()?.trim().parse()?)
+        };
+        let ended = time(".status.containerStatuses[0].state.terminated.finishedAt")?;
+        let seen = time(".status.conditions[?(@.type==\"Ready\")].lastTransitionTime")?;
+        // Earlier, where it had ended before it was seen to run.
+        let after = seen.saturating_sub(ended);
+        ensure!(after < 5, "the end of {pod} was seen after {after} s");
     }
     Ok(())
 }

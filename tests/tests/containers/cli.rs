@@ -92,7 +92,8 @@ fn a_terminal_follows_detaches_and_comes_back() -> Result<()> {
     terminal.expect("30 90")?;
     terminal.expect("# ")?;
     terminal.resize(40, 100)?;
-    terminal.send(b"sleep 0.5; stty size\n")?;
+    // What is typed is shown, too, and must not be taken for the answer.
+    terminal.send(b"until stty size | grep -x 40.100; do sleep 0.1; done\n")?;
     terminal.expect("40 100")?;
     terminal.send(&[16, 17])?;
     ensure!(terminal.end()?.code() == Some(0) && !terminal.is_raw()?, "ctrl-p ctrl-q detaches");

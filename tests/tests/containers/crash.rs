@@ -1,5 +1,7 @@
 //! keeld and containerd are killed and started again; containers notice nothing.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -49,13 +51,19 @@ fn whole(stream: &str, text: &str) -> Result<()> {
 #[test]
 fn what_happens_while_keeld_is_dead_is_known_afterwards() -> Result<()> {
     let mut host = host()?;
-    detached(&host, "ends", "sleep 5; echo last words; exit 7")?;
-    host.ok(&["run", "--detach", "--rm", "--name", "fleeting", "busybox", "sleep", "5"])?;
-    host.ok(&["run", "--detach", "--restart", "always", "--name", "stays", "busybox", "sleep", "5"])?;
+    let gate = gate(&host)?;
+    gated(&host, &[], "ends", "echo last words; exit 7")?;
+    gated(&host, &["--rm"], "fleeting", "true")?;
+    // Once more it is not told to end.
+    gated(&host, &["--restart", "always"], "stays", "true")?;
     host.ok(&["run", "--detach", "--name", "runs", "--publish", "8080:80", "busybox", "httpd", "-f", "-p", "80"])?;
-    let pids = ["ends", "fleeting", "stays"].map(|name| pid(&host, name));
+    let names = ["ends", "fleeting", "stays"];
+    let pids = names.map(|name| pid(&host, name));
     let runs = pid(&host, "runs")?;
     host.kill_daemon()?;
+    for name in names {
+        fs::write(gate.join(name), "")?;
+    }
     for pid in pids {
         let pid = pid?;
         ensure!(eventually(Duration::from_secs(30), || !lives(pid)), "process {pid} does not end");
@@ -68,12 +76,28 @@ fn what_happens_while_keeld_is_dead_is_known_afterwards() -> Result<()> {
     ensure!(pid(&host, "runs")? == runs, "a container was restarted");
     serves(&host, 8080)?;
     wait_for(&host, "stays", "running")?;
-    let gone = eventually(Duration::from_secs(10), || {
+    let gone = eventually(Duration::from_secs(30), || {
         host.ok(&["ps", "-aq", "--filter", "name=fleeting"]).is_ok_and(|ids| ids.is_empty())
     });
     ensure!(gone, "a container with --rm is still there");
     host.ok(&["rm", "--force", "ends", "stays", "runs"])?;
     host.no_leaks()
+}
+
+/// The folder where containers that are [`gated`] look for a file of their name.
+fn gate(host: &ContainerHost) -> Result<PathBuf> {
+    let gate = host.folder().join("gate");
+    fs::create_dir_all(&gate)?;
+    Ok(gate)
+}
+
+/// Starts a container of a shell's script in the background that waits for a file of its name in [`gate`],
+/// which it removes: it ends when the test says so, and not before, however slow the machine is.
+fn gated(host: &ContainerHost, options: &[&str], name: &str, script: &str) -> Result<String> {
+    let volume = format!("{}:/gate", gate(host)?.display());
+    let script = format!("until rm /gate/{name} 2>/dev/null; do sleep 0.1; done; {script}");
+    let words = ["run", "--detach", "--name", name, "--volume", &volume];
+    host.ok(&[&words[..], options, &["busybox", "sh", "-c", &script]].concat())
 }
 
 /// Something answers at a port of the host.
@@ -109,12 +133,14 @@ fn a_frozen_and_killed_keeld_leaves_writers_waiting_not_dying() -> Result<()> {
 fn containerd_is_restarted_under_running_containers() -> Result<()> {
     let mut host = host()?;
     detached(&host, "runs", "trap 'exit 3' TERM; while :; do sleep 0.1; done")?;
-    detached(&host, "ends", "sleep 2; echo bye; exit 5")?;
+    let gate = gate(&host)?;
+    gated(&host, &[], "ends", "echo bye; exit 5")?;
     let (runs, ends) = (pid(&host, "runs")?, pid(&host, "ends")?);
     host.kill_containerd()?;
     let refused = host.keelctl(&["run", "--rm", "busybox", "true"])?;
     ensure!(refused.code == Some(125) && refused.stderr.contains("containerd"), "{refused:?}");
-    ensure!(eventually(Duration::from_secs(10), || !lives(ends)), "the container does not end");
+    fs::write(gate.join("ends"), "")?;
+    ensure!(eventually(Duration::from_secs(30), || !lives(ends)), "the container does not end");
     host.restart_containerd()?;
     ensure!(host.ok(&["wait", "ends"])? == "5", "the exit code is lost");
     ensure!(host.ok(&["logs", "ends"])? == "bye", "the output is lost");

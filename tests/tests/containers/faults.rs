@@ -3,11 +3,11 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use keelson_tests::containers::{ContainerHost, Setup, TestImage};
+use keelson_tests::containers::{ContainerHost, Setup, TestImage, eventually};
 use keelson_tests::keelson::Run;
 use serde_json::json;
 
-use crate::tools::{detached, exit_code, host, wait_for};
+use crate::tools::{SOON, detached, exit_code, host, wait_for};
 
 /// The call ended with this code and said all of these words.
 fn fails(run: Run, code: i32, words: &[&str]) -> Result<()> {
@@ -92,8 +92,8 @@ fn a_full_disk_is_named_and_survived() -> Result<()> {
     fs::remove_file(&ballast)?;
     ensure!(host.ok(&["run", "--rm", "busybox", "echo", "again"])? == "again", "no containers with room again");
     let before = host.ok(&["logs", "runs"])?.lines().count();
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    ensure!(host.ok(&["logs", "runs"])?.lines().count() > before, "its output is no longer logged");
+    let more = || host.ok(&["logs", "runs"]).is_ok_and(|text| text.lines().count() > before);
+    ensure!(eventually(SOON, more), "its output is no longer logged");
     host.ok(&["rm", "--force", "runs"])?;
     host.no_leaks()
 }

@@ -3,12 +3,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use keelson_common::command::CommandExt;
 use keelson_tests::containers::{ContainerHost, Namespace, TestImage, eventually};
 use serde_json::{Value, json};
+
+use crate::tools::SOON;
 
 /// Serves `/www` on port 80.
 const SERVE: [&str; 7] = ["busybox", "httpd", "-f", "-p", "80", "-h", "/www"];
@@ -48,15 +49,17 @@ fn page(namespace: &Namespace, url: &str) -> bool {
 }
 
 fn page_soon(namespace: &Namespace, url: &str) -> bool {
-    eventually(Duration::from_secs(5), || page(namespace, url))
+    eventually(SOON, || page(namespace, url))
 }
 
-/// Whether the page is served at `url` for a program in the network of a container.
+/// Whether the page is served at `url`, in a moment, for a program in the network of a container.
 fn page_in(host: &ContainerHost, name: &str, url: &str) -> Result<bool> {
     let netns = inspect(host, name)?["NetworkSettings"]["SandboxKey"].as_str().context("no namespace")?.to_owned();
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net={netns}")).args(["curl", "--silent", "--fail", "--max-time", "2", url]);
-    Ok(command.output_text().is_ok_and(|text| text == "a page\n"))
+    Ok(eventually(SOON, || {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={netns}")).args(["curl", "--silent", "--fail", "--max-time", "2", url]);
+        command.output_text().is_ok_and(|text| text == "a page\n")
+    }))
 }
 
 /// A file as a running container sees it.
@@ -76,15 +79,15 @@ fn a_published_port_is_reached_from_everywhere_and_nothing_else_from_outside() -
     for url in ["http://127.0.0.1:8080/", "http://198.51.100.1:8080/", "http://127.0.0.1:8081/"] {
         ensure!(page_soon(here, url), "the host does not reach {url}");
     }
-    ensure!(page(here, &format!("http://{web}/")), "the host does not reach the container");
-    ensure!(page(&outside, "http://198.51.100.1:8080/"), "a neighbour does not reach the published port");
+    ensure!(page_soon(here, &format!("http://{web}/")), "the host does not reach the container");
+    ensure!(page_soon(&outside, "http://198.51.100.1:8080/"), "a neighbour does not reach the published port");
     ensure!(!page(&outside, "http://198.51.100.1:8081/"), "a neighbour reaches what is for loopback");
     ensure!(!page(&outside, &format!("http://{web}/")), "a neighbour reaches a port by the container's address");
     for url in [&format!("http://{web}/"), "http://198.51.100.1:8080/"] {
         ensure!(page_in(&host, "other", url)?, "another container does not reach {url}");
         ensure!(page_in(&host, "web", url)?, "the container does not reach itself at {url}");
     }
-    host.ok(&["run", "--rm", "web", "ping", "-c", "1", "-W", "2", "198.51.100.2"])?;
+    host.ok(&["run", "--rm", "web", "ping", "-c", "1", "-W", "10", "198.51.100.2"])?;
 
     host.ok(&["rm", "-f", "web", "other"])?;
     ensure!(!page(here, "http://127.0.0.1:8080/"));
@@ -104,7 +107,7 @@ fn a_port_that_is_taken_is_told_and_leaves_nothing() -> Result<()> {
         let run = host.keelctl(&["run", "--rm", "-p", "8090:80", "web", "true"]);
         run.is_ok_and(|run| run.stderr.contains("8090 failed: port is already allocated"))
     };
-    let told = eventually(Duration::from_secs(5), taken);
+    let told = eventually(SOON, taken);
     listener.kill()?;
     listener.wait()?;
     ensure!(told, "a port that a program listens on was given away");
@@ -150,7 +153,7 @@ fn a_link_gives_names_and_variables_and_follows_a_restart() -> Result<()> {
     ] {
         ensure!(env.lines().any(|have| have == line), "no {line} in\n{env}");
     }
-    let fetch = ["timeout", "2", "wget", "-q", "-O", "-", "http://store/"];
+    let fetch = ["timeout", "20", "wget", "-q", "-O", "-", "http://store/"];
     ensure!(host.ok(&[&["run", "--rm", "--link", "db:store", "web"][..], &fetch].concat())? == "a page");
     let line = |address: &str| -> Result<bool> {
         let hosts = inside(&host, "app", "etc/hosts")?;
@@ -187,6 +190,7 @@ fn none_host_and_shared_networks() -> Result<()> {
     ensure!(seen.contains("192.0.2.1"), "{seen}");
 
     serve(&host, "web", &[])?;
+    ensure!(page_soon(host.namespace(), &format!("http://{}/", address(&host, "web")?)), "it is not served");
     let page = host.ok(&["run", "--rm", "--network", "container:web", "web", "wget", "-q", "-O", "-", "127.0.0.1"])?;
     ensure!(page == "a page");
     host.ok(&["stop", "-t", "1", "web"])?;
@@ -224,8 +228,8 @@ fn a_killed_daemon_takes_up_the_networks_it_finds() -> Result<()> {
     ensure!(page_soon(host.namespace(), "http://127.0.0.1:8080/"), "the port went with the daemon");
     host.restart_daemon()?;
     let released = || !Path::new("/proc").join(&pid).exists() && netns(&host).is_ok_and(|left| left == 1);
-    ensure!(eventually(Duration::from_secs(10), released), "the network of a dead container is still there");
-    ensure!(page(host.namespace(), "http://127.0.0.1:8080/"));
+    ensure!(eventually(SOON, released), "the network of a dead container is still there");
+    ensure!(page_soon(host.namespace(), "http://127.0.0.1:8080/"));
     let refused = host.keelctl(&["run", "--rm", "-p", "8080:80", "web", "true"])?;
     ensure!(refused.stderr.contains("port is already allocated"), "{refused:?}");
     host.ok(&["rm", "-f", "web", "gone"])?;

@@ -6,6 +6,9 @@ use anyhow::{Context, Result, ensure};
 use keelson_tests::containers::{ContainerHost, TestImage, eventually};
 use serde_json::Value;
 
+/// How long a thing may take that takes a second or two on a machine that is not busy.
+pub const SOON: Duration = Duration::from_secs(60);
+
 /// A host with the image `busybox`.
 pub fn host() -> Result<ContainerHost> {
     let host = ContainerHost::start()?;
@@ -41,7 +44,7 @@ pub fn lives(pid: u64) -> bool {
 /// Waits until a container is in a state: `running`, `exited`.
 pub fn wait_for(host: &ContainerHost, name: &str, status: &str) -> Result<()> {
     let mut last = Value::Null;
-    let reached = eventually(Duration::from_secs(20), || {
+    let reached = eventually(SOON, || {
         last = inspect(host, name).map_or(Value::Null, |container| container["State"].clone());
         last["Status"] == status
     });

@@ -1,14 +1,10 @@
 //! The classic walk with `keelctl`, and the same by the stock `docker` client.
 
-use std::process::Command;
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use keelson_common::command::CommandExt;
-use keelson_tests::containers::{ContainerHost, eventually};
-use keelson_tests::keelson::{Run, finish};
+use keelson_tests::containers::{Terminal, eventually};
 
-use crate::tools::{host, inspect, wait_for};
+use crate::tools::{SOON, host, inspect, wait_for};
 
 #[test]
 fn run_ps_start_exec_logs_stop() -> Result<()> {
@@ -38,14 +34,17 @@ fn run_ps_start_exec_logs_stop() -> Result<()> {
         listed.contains(&id[..12]) && listed.contains("0.0.0.0:8080->80/tcp") && listed.contains("Up "),
         "{listed}"
     );
-    let fetched = host
-        .namespace()
-        .command("curl")
-        .args(["--silent", "--max-time", "5", "http://127.0.0.1:8080/passwd"])
-        .output_text()?;
-    ensure!(fetched.contains("app:x:1000"), "{fetched}");
+    // It runs, which is not yet to say that it listens.
+    let mut fetched = String::new();
+    let served = eventually(SOON, || {
+        let mut curl = host.namespace().command("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "5", "http://127.0.0.1:8080/passwd"]);
+        fetched = curl.output_text().unwrap_or_else(|error| error.to_string());
+        fetched.contains("app:x:1000")
+    });
+    ensure!(served, "{fetched}");
     ensure!(
-        eventually(Duration::from_secs(5), || host
+        eventually(SOON, || host
             .keelctl(&["logs", "web"])
             .is_ok_and(|run| run.stderr.contains("/passwd") || run.stdout.contains("/passwd"))),
         "nothing logged"
@@ -108,28 +107,30 @@ fn linked_containers_talk_by_name_and_nobody_else_does() -> Result<()> {
         "-h",
         "/etc",
     ])?;
+    let address = inspect(&host, "db")?["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default().to_owned();
+    let url = format!("http://{address}/passwd");
+    // It runs, which is not yet to say that it listens.
+    let served = || host.namespace().command("curl").args(["--silent", "--max-time", "2", &url]).run().is_ok();
+    ensure!(eventually(SOON, served), "{url} is not served");
     let script =
         "echo $STORE_PORT_80_TCP_PORT $STORE_ENV_SECRET $STORE_NAME; wget -qO- http://store/passwd | grep -c app";
     let told = host.ok(&["run", "--rm", "--name", "client", "--link", "db:store", "busybox", "sh", "-c", script])?;
     ensure!(told == "80 42 /client/store\n1", "{told}");
-    let address = inspect(&host, "db")?["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default().to_owned();
     // From the machine next door, with a route to the bridge: no.
-    neighbour
-        .command("curl")
-        .args(["--silent", "--max-time", "2", &format!("http://{address}/passwd")])
-        .output_text()
-        .unwrap_err();
-    host.namespace()
-        .command("curl")
-        .args(["--silent", "--max-time", "2", &format!("http://{address}/passwd")])
-        .run()?;
+    neighbour.command("curl").args(["--silent", "--max-time", "2", &url]).output_text().unwrap_err();
+    ensure!(eventually(SOON, served), "{url} is not served any more");
     // The name follows when the linked one restarts with another address.
     host.ok(&["run", "--detach", "--name", "stays", "--link", "db:store", "busybox", "sleep", "1000"])?;
     host.ok(&["stop", "--time", "0", "db"])?;
     host.ok(&["run", "--detach", "--name", "takes-the-address", "busybox", "sleep", "1000"])?;
     host.ok(&["start", "db"])?;
-    let fetched = host.ok(&["exec", "stays", "wget", "-qO-", "http://store/passwd"])?;
-    ensure!(fetched.contains("app:x:1000"), "{fetched}");
+    let mut fetched = String::new();
+    let follows = eventually(SOON, || {
+        let run = host.keelctl(&["exec", "stays", "wget", "-qO-", "http://store/passwd"]);
+        fetched = run.map_or_else(|error| error.to_string(), |run| run.stdout + &run.stderr);
+        fetched.contains("app:x:1000")
+    });
+    ensure!(follows, "{fetched}");
     host.ok(&["rm", "--force", "stays", "takes-the-address", "db"])?;
     host.no_leaks()
 }
@@ -137,32 +138,32 @@ fn linked_containers_talk_by_name_and_nobody_else_does() -> Result<()> {
 #[test]
 fn terminals_are_attached_left_and_taken_up_again() -> Result<()> {
     let mut host = host()?;
+    let mut command = host.keelctl_command()?;
+    command.args(["run", "-it", "--name", "shell", "busybox"]);
+    let mut terminal = Terminal::start(command, 30, 90)?;
+    terminal.expect("# ")?;
+    terminal.send(b"tty; A=kept\n")?;
+    terminal.expect("/dev/")?;
+    let name = terminal.expect("\n")?;
+    ensure!(name.starts_with("pts/0") || name.starts_with("console"), "no terminal: {name:?}");
+    terminal.expect("# ")?;
     // ctrl-p ctrl-q leaves the container running.
-    let first = typed(
-        &host,
-        "run -it --name shell busybox",
-        "sleep 2; echo 'tty; A=kept'; sleep 1; printf '\\020\\021'; sleep 1",
-    )?;
-    ensure!(first.stdout.contains("/dev/pts/0") || first.stdout.contains("/dev/console"), "no terminal: {first:?}");
+    terminal.send(&[16, 17])?;
+    ensure!(terminal.end()?.code() == Some(0), "it was not left");
     wait_for(&host, "shell", "running")?;
     host.kill_daemon()?;
     host.restart_daemon()?;
-    let second = typed(&host, "attach shell", "sleep 1; echo 'echo it was $A'; sleep 1; echo 'exit 5'; sleep 2")?;
-    ensure!(second.stdout.contains("it was kept"), "the shell is another: {second:?}");
-    ensure!(second.code == Some(5), "{second:?}");
+    let mut command = host.keelctl_command()?;
+    command.args(["attach", "shell"]);
+    let mut terminal = Terminal::start(command, 25, 70)?;
+    terminal.expect("# ")?;
+    terminal.send(b"echo it was $A\n")?;
+    terminal.expect("it was kept")?;
+    terminal.send(b"exit 5\n")?;
+    let ended = terminal.end()?;
+    ensure!(ended.code() == Some(5), "{ended:?}");
     host.ok(&["rm", "shell"])?;
     host.no_leaks()
-}
-
-/// Runs `keelctl WORDS` on a terminal, at which the shell commands `input` type.
-fn typed(host: &ContainerHost, words: &str, input: &str) -> Result<Run> {
-    let mut keelctl = host.keelctl_command()?;
-    let call = format!("{} {words}", keelctl.get_program().to_string_lossy());
-    let typing = format!("({input}) | timeout 30 script --quiet --return --command \"$0\" /dev/null");
-    let environment: Vec<_> =
-        keelctl.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
-    keelctl = Command::new("sh");
-    finish(keelctl.args(["-c", &typing, &call]).envs(environment))
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Containers on the default host, with crun and cgroup v2: the classic walk by hand, limits that
 //! keep the host alive, many containers at once, and declared containers, which are there after a reboot.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use keelson_tests::apt::AptRepository;
-use keelson_tests::containers::TestImage;
+use keelson_tests::containers::{TestImage, eventually};
 use keelson_tests::deb::Deb;
 use keelson_tests::gpg::Key;
 use keelson_tests::guest::Guest;
@@ -59,10 +61,20 @@ pub fn by_hand(guest: &mut Guest, supplies: &Supplies) -> Result<()> {
     guest.healthy()
 }
 
+/// Where the guest has what the terminal of [`typed`] has shown so far.
+const SHOWN: &str = "/var/tmp/shown";
+
+/// Has what is typed wait until the terminal has shown a text, and press the keys `meanwhile`.
+fn once_shown(text: &str, meanwhile: &str) -> String {
+    format!("for i in $(seq 200); do grep -asqF '{text}' {SHOWN} && break; {meanwhile} sleep 0.5; done")
+}
+
 /// Types on a terminal of the guest at `keelctl WORDS`, which ends with `status`; gives what the terminal
 /// showed.
 fn typed(guest: &mut Guest, words: &str, input: &str, status: i32) -> Result<String> {
-    let command = format!("({input}) | timeout 250 script --quiet --return --command 'keelctl {words}' /dev/null");
+    let command = format!(
+        "rm -f {SHOWN}; ({input}) | timeout 250 script --quiet --return --flush --command 'keelctl {words}' {SHOWN}"
+    );
     let shown = guest.vm.exec(&command, keelson_tests::guest::COMMAND)?;
     ensure!(shown.status == status, "keelctl {words} ended with {}: {}{}", shown.status, shown.text(), shown.errors());
     Ok(shown.text().to_string())
@@ -72,8 +84,9 @@ fn typed(guest: &mut Guest, words: &str, input: &str, status: i32) -> Result<Str
 fn a_shell_and_a_package(guest: &mut Guest, supplies: &Supplies) -> Result<()> {
     let source = format!("deb [trusted=yes] {}/apt test main", supplies.url());
     let install = format!(
-        "sleep 5; echo 'echo \"{source}\" > /etc/apt/sources.list; rm -rf /etc/apt/sources.list.d'; \
-         echo 'apt-get update && apt-get install -y greeter && greeter; exit 3'; sleep 10"
+        "{}; echo 'echo \"{source}\" > /etc/apt/sources.list; rm -rf /etc/apt/sources.list.d'; \
+         echo 'apt-get update && apt-get install -y greeter && greeter; exit 3'; sleep 10",
+        once_shown("# ", "")
     );
     // The client ends with the shell, whatever is left to be typed.
     let shown = typed(guest, "run -it --name box debian", &install, 3)?;
@@ -81,9 +94,13 @@ fn a_shell_and_a_package(guest: &mut Guest, supplies: &Supplies) -> Result<()> {
     let latest = guest.sh("keelctl ps -l")?;
     ensure!(latest.contains("box") && latest.contains("Exited (3)") && latest.contains("debian"), "{latest}");
     guest.sh("keelctl start box")?;
-    // As docker does, attach says that it was left, and fails.
-    let keys = "sleep 3; echo 'greeter; tty'; sleep 3; printf '\\020\\021'; sleep 3";
-    let shown = typed(guest, "attach box", keys, 1)?;
+    // As docker does, attach says that it was left, and fails. The shell's prompt comes with the next line.
+    let keys = format!(
+        "{}; echo 'greeter; tty'; {}; printf '\\020\\021'; sleep 3",
+        once_shown("# ", "echo;"),
+        once_shown("greetings", "")
+    );
+    let shown = typed(guest, "attach box", &keys, 1)?;
     ensure!(shown.contains("greetings") && shown.contains("read escape sequence"), "{shown}");
     ensure!(guest.sh("keelctl ps -l")?.contains("Up "), "leaving the container ended it");
     ensure!(guest.sh("keelctl exec box greeter")? == "greetings", "exec shows something else");
@@ -105,7 +122,9 @@ fn a_shell_and_a_package(guest: &mut Guest, supplies: &Supplies) -> Result<()> {
 /// A daemon with `-d`, two linked containers talking by name, `stop`.
 fn daemons_and_links(guest: &mut Guest) -> Result<()> {
     guest.sh("keelctl run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /etc")?;
-    ensure!(guest.sh("curl -sSf http://127.0.0.1:8080/hostname")?.len() == 12, "no page from the daemon");
+    // It runs, which is not yet to say that it listens.
+    let fetch = "curl -sSf --retry 30 --retry-delay 1 --retry-connrefused http://127.0.0.1:8080/hostname";
+    ensure!(guest.sh(fetch)?.len() == 12, "no page from the daemon");
     let client =
         "keelctl run --rm --link web:www busybox sh -c 'wget -qO- http://www/passwd; echo $WWW_PORT_80_TCP_ADDR'";
     let fetched = guest.sh(&client.replace("run --rm", "run --rm --name client"))?;
@@ -179,7 +198,7 @@ fn the_host_stays_its_own_master(guest: &mut Guest) -> Result<()> {
 /// All started, keeld killed, all stopped, nothing left. Every fifth has a network. An emulated machine takes
 /// seconds for each; a hundred of them are seen where there is no machine to emulate.
 fn many(guest: &mut Guest) -> Result<()> {
-    let before = leftovers(guest)?;
+    let before = settled(guest)?;
     guest.sh("for i in $(seq 25); do test $((i % 5)) = 0 && network=bridge || network=none; \
          keelctl run -d --name many-$i --network $network busybox sleep 100000 >/dev/null || exit 1; done")?;
     let rss = "awk '/^VmRSS/ {print $2}' /proc/$(systemctl show --value -p MainPID keelson-containers)/status";
@@ -188,9 +207,27 @@ fn many(guest: &mut Guest) -> Result<()> {
     guest.sh("systemctl kill --signal=KILL keelson-containers; sleep 3; test $(keelctl ps -q | wc -l) = 25")?;
     guest.sh("keelctl rm -f $(seq -f many-%g 25)")?;
     ensure!(guest.sh("keelctl ps -aq")?.is_empty(), "containers are left");
-    let after = leftovers(guest)?;
-    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+    let mut after = String::new();
+    // What ends by itself does so a moment later.
+    let gone = eventually(Duration::from_secs(120), || {
+        after = leftovers(guest).unwrap_or_else(|error| error.to_string());
+        after == before
+    });
+    ensure!(gone, "before:\n{before}\nafter:\n{after}");
     Ok(())
+}
+
+/// What is left over once nothing more ends by itself.
+fn settled(guest: &mut Guest) -> Result<String> {
+    let mut last = leftovers(guest)?;
+    for _ in 0..30 {
+        let now = leftovers(guest)?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last)
 }
 
 /// What containers could leave behind, counted.

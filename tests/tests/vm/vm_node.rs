@@ -272,10 +272,20 @@ fn as_systemd_has_it(guest: &mut Guest) -> Result<()> {
     guest.healthy()
 }
 
-/// The Service answers by its cluster IP, for pods on both nodes, asked from a pod on one.
+/// The Service answers by its cluster IP, for pods on both nodes, asked from a pod on one. A node hears of pods a
+/// moment after the cluster does.
 fn service_from_the_other_node(cluster: &ControlPlane) -> Result<()> {
+    let mut last = Ok(());
+    eventually(Duration::from_secs(60), || {
+        last = service_answers(cluster);
+        last.is_ok()
+    });
+    last
+}
+
+fn service_answers(cluster: &ControlPlane) -> Result<()> {
     let address = cluster.ok(&["get", "service", "web", "--output=jsonpath={.spec.clusterIP}"])?;
-    let ask = format!("for i in $(seq 20); do wget -qO- http://{address}/hostname || echo none; done");
+    let ask = format!("for i in $(seq 20); do timeout 20 wget -qO- http://{address}/hostname || echo none; done");
     let answers = cluster.ok(&["exec", "client", "--", "sh", "-c", &ask])?;
     let answered = |name: &String| answers.lines().any(|line| line == name);
     ensure!(!answers.contains("none"), "not every request was answered: {answers}");

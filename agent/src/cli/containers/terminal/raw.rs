@@ -10,17 +10,18 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 pub struct Mode(Termios);
 
 impl Mode {
-    /// Raw mode; none where standard input is no terminal.
+    /// Raw mode; none where standard input is no terminal. What was typed while the container was being
+    /// made is for it, and stays.
     pub fn raw() -> io::Result<Option<Self>> {
-        Self::change(Termios::make_raw)
+        Self::change(Termios::make_raw, OptionalActions::Now)
     }
 
     /// What is typed is not shown; none where standard input is no terminal.
     pub fn silent() -> io::Result<Option<Self>> {
-        Self::change(|mode| mode.local_modes.remove(LocalModes::ECHO))
+        Self::change(|mode| mode.local_modes.remove(LocalModes::ECHO), OptionalActions::Flush)
     }
 
-    fn change(change: impl FnOnce(&mut Termios)) -> io::Result<Option<Self>> {
+    fn change(change: impl FnOnce(&mut Termios), when: OptionalActions) -> io::Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);
@@ -28,7 +29,7 @@ impl Mode {
         let before = tcgetattr(&stdin)?;
         let mut mode = before.clone();
         change(&mut mode);
-        tcsetattr(&stdin, OptionalActions::Flush, &mode)?;
+        tcsetattr(&stdin, when, &mode)?;
         Ok(Some(Self(before)))
     }
 }
