@@ -59,8 +59,8 @@ pub fn check(version: Version, accel: Accel, cpus: u32) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Unusable(format!(
-        "QEMU {version} corrupts guests with {cpus} vCPUs when KVM does not work: use one vCPU (`--cpus 1`), or install a newer \
-         QEMU (on Debian 12: `apt install -t bookworm-backports qemu-system-x86 qemu-utils`)"
+        "QEMU {version} corrupts guests with {cpus} vCPUs when KVM does not work: use one vCPU (`--cpus 1`), or \
+         install a newer QEMU (on Debian 12: `apt install -t bookworm-backports qemu-system-x86 qemu-utils`)"
     )))
 }
 

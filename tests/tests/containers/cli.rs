@@ -6,16 +6,12 @@ use std::io::Write;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use keelson_tests::containers::{ContainerHost, Terminal, TestImage};
+use keelson_tests::containers::Terminal;
 use keelson_tests::keelson::finish;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-fn host() -> Result<ContainerHost> {
-    let host = ContainerHost::start()?;
-    host.load(&TestImage::busybox("busybox:latest"))?;
-    Ok(host)
-}
+use crate::tools::{at_a_shell, host};
 
 /// `run --rm --network none OPTIONS busybox WORDS`.
 fn run<'a>(options: &[&'a str], words: &[&'a str]) -> Vec<&'a str> {
@@ -83,10 +79,8 @@ fn signals_are_passed_on() -> Result<()> {
 #[test]
 fn a_terminal_follows_detaches_and_comes_back() -> Result<()> {
     let host = host()?;
-    let mut command = host.keelctl_command()?;
-    command.args(["run", "-it", "--name", "shell", "--network", "none", "busybox"]);
-    let mut terminal = Terminal::start(command, 30, 90)?;
-    terminal.expect("# ")?;
+    let words = ["run", "-it", "--name", "shell", "--network", "none", "busybox"];
+    let mut terminal = at_a_shell(&host, &words, 30, 90)?;
     ensure!(terminal.is_raw()?);
     terminal.send(b"stty size; X=kept\n")?;
     terminal.expect("30 90")?;
@@ -98,17 +92,11 @@ fn a_terminal_follows_detaches_and_comes_back() -> Result<()> {
     terminal.send(&[16, 17])?;
     ensure!(terminal.end()?.code() == Some(0) && !terminal.is_raw()?, "ctrl-p ctrl-q detaches");
 
-    let mut command = host.keelctl_command()?;
-    command.args(["attach", "shell"]);
-    let mut terminal = Terminal::start(command, 25, 70)?;
-    terminal.expect("# ")?;
+    let mut terminal = at_a_shell(&host, &["attach", "shell"], 25, 70)?;
     terminal.signal(Signal::TERM)?;
     ensure!(terminal.end()?.code() == Some(143) && !terminal.is_raw()?, "the terminal is put back");
 
-    let mut command = host.keelctl_command()?;
-    command.args(["attach", "shell"]);
-    let mut terminal = Terminal::start(command, 25, 70)?;
-    terminal.expect("# ")?;
+    let mut terminal = at_a_shell(&host, &["attach", "shell"], 25, 70)?;
     terminal.send(b"echo $X; exit 5\n")?;
     terminal.expect("kept")?;
     ensure!(terminal.end()?.code() == Some(5));

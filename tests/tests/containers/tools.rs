@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use keelson_tests::containers::{ContainerHost, TestImage, eventually};
+use keelson_tests::containers::{ContainerHost, Terminal, TestImage, eventually};
 use serde_json::Value;
 
 /// How long a thing may take that takes a second or two on a machine that is not busy.
@@ -19,6 +19,15 @@ pub fn host() -> Result<ContainerHost> {
 /// Starts a container of a shell's script in the background; gives its id.
 pub fn detached(host: &ContainerHost, name: &str, script: &str) -> Result<String> {
     host.ok(&["run", "--detach", "--name", name, "busybox", "sh", "-c", script])
+}
+
+/// Types at `keelctl WORDS` on a terminal of so many rows and columns, once the shell there asks for a command.
+pub fn at_a_shell(host: &ContainerHost, words: &[&str], rows: u16, columns: u16) -> Result<Terminal> {
+    let mut command = host.keelctl_command()?;
+    command.args(words);
+    let mut terminal = Terminal::start(command, rows, columns)?;
+    terminal.expect("# ")?;
+    Ok(terminal)
 }
 
 /// What `inspect` says of a container.

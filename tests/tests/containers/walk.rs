@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use keelson_common::command::CommandExt;
-use keelson_tests::containers::{Terminal, eventually};
+use keelson_tests::containers::eventually;
 
-use crate::tools::{SOON, host, inspect, wait_for};
+use crate::tools::{SOON, at_a_shell, host, inspect, wait_for};
 
 #[test]
 fn run_ps_start_exec_logs_stop() -> Result<()> {
@@ -138,10 +138,7 @@ fn linked_containers_talk_by_name_and_nobody_else_does() -> Result<()> {
 #[test]
 fn terminals_are_attached_left_and_taken_up_again() -> Result<()> {
     let mut host = host()?;
-    let mut command = host.keelctl_command()?;
-    command.args(["run", "-it", "--name", "shell", "busybox"]);
-    let mut terminal = Terminal::start(command, 30, 90)?;
-    terminal.expect("# ")?;
+    let mut terminal = at_a_shell(&host, &["run", "-it", "--name", "shell", "busybox"], 30, 90)?;
     terminal.send(b"tty; A=kept\n")?;
     terminal.expect("/dev/")?;
     let name = terminal.expect("\n")?;
@@ -153,10 +150,7 @@ fn terminals_are_attached_left_and_taken_up_again() -> Result<()> {
     wait_for(&host, "shell", "running")?;
     host.kill_daemon()?;
     host.restart_daemon()?;
-    let mut command = host.keelctl_command()?;
-    command.args(["attach", "shell"]);
-    let mut terminal = Terminal::start(command, 25, 70)?;
-    terminal.expect("# ")?;
+    let mut terminal = at_a_shell(&host, &["attach", "shell"], 25, 70)?;
     terminal.send(b"echo it was $A\n")?;
     terminal.expect("it was kept")?;
     terminal.send(b"exit 5\n")?;
